@@ -1,0 +1,1 @@
+"""Settings of the four stages; each file takes a variant after a colon: paper, demo or tiny."""

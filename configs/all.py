@@ -1,0 +1,25 @@
+"""All four stages in turn, each in a directory of its own.
+
+python train.py --config=configs/all.py:demo --workdir=runs/demo
+python train.py --config=configs/all.py:demo --workdir=runs/mine --directory=data/mine
+
+A second call goes on where the first one stopped.
+"""
+
+import ml_collections
+
+from configs import atom, autoencoder, landmark_autoencoder, mtov
+
+
+def get_config(variant: str = "paper"):
+    """Settings of one variant of every stage, in the order that they need each other."""
+    return ml_collections.ConfigDict(
+        {
+            "stages": {
+                "autoencoder": autoencoder.get_config(variant),
+                "landmark_autoencoder": landmark_autoencoder.get_config(variant),
+                "atom": atom.get_config(variant),
+                "mtov": mtov.get_config(variant),
+            }
+        }
+    )

@@ -1,0 +1,96 @@
+"""AToM: audio to landmark motion (paper section 4.2, table 3).
+
+python train.py --config=configs/atom.py:demo --workdir=runs/demo/atom
+
+paper  width 512, 8 layers, 48.49 M parameters, batch 64, 300k iterations, Adan lr 1e-4.
+demo   width 128, 4 layers, for 2 CPU cores: what the shipped checkpoint was made with. Its keys
+       stand at their time (`memory_positions="time"`), which it learns from far sooner.
+tiny   seconds: for tests.
+"""
+
+from configs.common import choose, data
+
+
+def paper() -> dict:
+    """The paper's sizes."""
+    return {
+        "stage": "atom",
+        "model": {
+            "num_frames": 156,
+            "width": 512,
+            "mlp_width": 1024,
+            "num_layers": 8,
+            "num_heads": 8,
+            "dropout_rate": 0.1,
+        },
+        "data": data("paper"),
+        "diffusion": {"schedule": "cosine", "prediction_type": "x0", "cond_drop_rate": 0.25},
+        "sampling": {"num_sampling_steps": 50, "eta": 1.0, "guidance_scale": 2.0},
+        "loss": {"reconstruction": 7.5, "velocity": 1.5},
+        "optimizer": {
+            "name": "adan",
+            "learning_rate": 1e-4,
+            "betas": (0.02, 0.08, 0.01),
+            "weight_decay": 0.02,
+        },
+        "training": {
+            "batch_size": 64,
+            "num_steps": 300_000,
+            "ema": "constant",
+            "ema_decay": 0.9999,
+            "evaluate_every": 5_000,
+            "checkpoint_every": 5_000,
+        },
+    }
+
+
+def demo() -> dict:
+    """Width 128, for 2 CPU cores."""
+    config = paper()
+    config["model"] |= {
+        "width": 128,
+        "mlp_width": 256,
+        "num_layers": 4,
+        "num_heads": 4,
+        "dropout_rate": 0.0,
+        "memory_positions": "time",
+    }
+    config["data"] = data("demo")
+    config["diffusion"]["cond_drop_rate"] = 0.1
+    config["sampling"]["guidance_scale"] = 1.0
+    config["optimizer"] |= {
+        "learning_rate": 1e-3,
+        "warmup_steps": 100,
+        "decay": "cosine",
+        "clip_norm": 1.0,
+    }
+    config["training"] = {
+        "batch_size": 8,
+        "num_steps": 2_500,
+        "ema": "warmup",
+        "ema_decay": 0.995,
+        "log_every": 50,
+        "evaluate_every": 500,
+        "checkpoint_every": 250,
+    }
+    return config
+
+
+def tiny() -> dict:
+    """Twelve frames, for tests."""
+    config = demo()
+    config["model"] |= {
+        "num_frames": 12,
+        "width": 16,
+        "mlp_width": 16,
+        "num_layers": 2,
+        "num_heads": 2,
+    }
+    config["sampling"]["num_sampling_steps"] = 4
+    config["training"] |= {"batch_size": 2, "num_steps": 4, "evaluate_every": 4, "log_every": 2}
+    return config
+
+
+def get_config(variant: str = "paper"):
+    """Settings of one variant."""
+    return choose({"paper": paper, "demo": demo, "tiny": tiny}, variant)

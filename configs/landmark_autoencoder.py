@@ -1,0 +1,44 @@
+"""The landmark autoencoder: the RGB one with its decoder frozen (paper section 4.3, table 4).
+
+python train.py --config=configs/landmark_autoencoder.py:demo \
+    --workdir=runs/demo/landmark_autoencoder
+
+It starts from the newest checkpoint in the directory `autoencoder` beside its workdir.
+paper  60k iterations, lr 1e-4. The release leaves `to_pixel` and the plane convolutions
+       trainable: frozen=("decoder/blocks",).
+"""
+
+from configs import autoencoder
+from configs.common import choose
+
+
+def _from(base: dict) -> dict:
+    base["stage"] = "landmark_autoencoder"
+    base["frozen"] = ("decoder",)
+    return base
+
+
+def paper() -> dict:
+    """The paper's sizes."""
+    config = _from(autoencoder.paper())
+    config["optimizer"]["learning_rate"] = 1e-4
+    config["loss"]["perceptual_start"] = 0
+    config["training"] |= {"batch_size": 1, "num_steps": 60_000}
+    return config
+
+
+def demo() -> dict:
+    """128x128, for 2 CPU cores."""
+    config = _from(autoencoder.demo())
+    config["training"] |= {"num_steps": 600, "evaluate_every": 300}
+    return config
+
+
+def tiny() -> dict:
+    """32x32, for tests."""
+    return _from(autoencoder.tiny())
+
+
+def get_config(variant: str = "paper"):
+    """Settings of one variant."""
+    return choose({"paper": paper, "demo": demo, "tiny": tiny}, variant)

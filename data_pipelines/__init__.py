@@ -1,0 +1,1 @@
+"""Data preparation and input pipelines: numpy, TensorFlow and TFDS, never jax."""

@@ -1,0 +1,1 @@
+"""From real videos to training shards."""

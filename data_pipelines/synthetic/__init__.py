@@ -1,0 +1,1 @@
+"""Generated talking heads: speech, faces and exact landmarks, with nothing to download."""

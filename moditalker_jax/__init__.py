@@ -1,0 +1,3 @@
+"""MoDiTalker in JAX: a face and speech in, a talking video out."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,215 @@
+"""Typed settings: what a config file may say, checked once at the border.
+
+A config file gives an `ml_collections.ConfigDict`; `stage_config` splats it into the frozen
+dataclasses below, so that an unknown or missing field fails at once and by name. Below the
+entry points nothing sees a ConfigDict.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from moditalker_jax.errors import InputError
+
+StageName = Literal["atom", "autoencoder", "landmark_autoencoder", "mtov"]
+CONFIG_FILE = "config.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the batches come from.
+
+    Attributes:
+      directory: shards written by `data_pipelines`.
+      latents: tri-plane latents of `directory`, relative to the workdir's parent (MToV only).
+      source: MToV trains on cached "latents", or encodes "clips" in every step.
+      disc_radius: radius of the landmark discs in pixels; None scales the paper's 3 px at 256.
+      landmark_jitter: standard deviation, in pixels of a 256 px frame, of one random shift of
+        all landmarks of a clip, so that MToV forgives a face finder's bias.
+    """
+
+    directory: str
+    latents: str = "latents"
+    source: Literal["latents", "clips"] = "latents"
+    disc_radius: float | None = None
+    landmark_jitter: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiffusionConfig:
+    """Forward process and the network's target (paper equations 1, 2, 5 and 6)."""
+
+    schedule: Literal["cosine", "scaled_linear"]
+    num_train_timesteps: int = 1000
+    prediction_type: Literal["x0", "epsilon", "v"] = "x0"
+    cond_drop_rate: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How generation samples a trained stage, and the pictures drawn while training.
+
+    Attributes:
+      start_fraction: below 1, sampling starts from the noised reference latents and runs only
+        this last part of the steps (the release's "noised start").
+      rederive_epsilon: recompute epsilon from the clipped x0 (AToM), or keep the network's.
+    """
+
+    num_sampling_steps: int
+    eta: float = 1.0
+    guidance_scale: float = 1.0
+    start_fraction: float = 1.0
+    rederive_epsilon: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Adan or AdamW with linear warm-up and, if asked for, cosine decay to `final_fraction`."""
+
+    name: Literal["adan", "adamw"]
+    learning_rate: float
+    betas: tuple[float, ...]
+    weight_decay: float
+    epsilon: float = 1e-8
+    warmup_steps: int = 0
+    decay: Literal["none", "cosine"] = "none"
+    final_fraction: float = 0.0
+    clip_norm: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Length, bookkeeping and averaging of a run.
+
+    Attributes:
+      ema: "constant" decay (AToM), "warmup" decay min(d, (1+n)/(10+n)) (MToV), or "none".
+      ema_every: steps between EMA updates (the release's MToV: 25).
+    """
+
+    batch_size: int
+    num_steps: int
+    seed: int = 0
+    ema: Literal["none", "constant", "warmup"] = "constant"
+    ema_decay: float = 0.9999
+    ema_every: int = 1
+    log_every: int = 100
+    evaluate_every: int = 1000
+    evaluation_batches: int = 4
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights of the loss terms; each stage reads its own.
+
+    Attributes:
+      reconstruction, velocity: AToM's 7.5 and 1.5.
+      l1, perceptual: the autoencoders' weights; LPIPS sets in at step `perceptual_start` and
+        looks at `perceptual_frames` random frames of each clip (None: all of them).
+      diffusion: MToV's norm.
+    """
+
+    reconstruction: float = 7.5
+    velocity: float = 1.5
+    l1: float = 1.0
+    perceptual: float = 1.0
+    perceptual_start: int = 0
+    perceptual_frames: int | None = 1
+    diffusion: Literal["mse", "l1"] = "mse"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """Everything about one training stage.
+
+    Attributes:
+      model: the fields of the stage's Linen module.
+      autoencoder, landmark_autoencoder: workdirs of those stages, relative to this workdir's
+        parent, for the stages that build on them.
+      frozen: keys of the autoencoder's parameters that are not trained, "/"-separated.
+    """
+
+    stage: StageName
+    model: dict[str, Any]
+    data: DataConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+    loss: LossConfig = LossConfig()
+    diffusion: DiffusionConfig | None = None
+    sampling: SamplingConfig | None = None
+    autoencoder: str = "autoencoder"
+    landmark_autoencoder: str = "landmark_autoencoder"
+    frozen: tuple[str, ...] = ()
+
+
+_SECTIONS = {
+    "data": DataConfig,
+    "optimizer": OptimizerConfig,
+    "training": TrainingConfig,
+    "loss": LossConfig,
+    "diffusion": DiffusionConfig,
+    "sampling": SamplingConfig,
+}
+
+
+def _splat(cls: type, values: Mapping[str, Any], where: str) -> Any:
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InputError(f"{where}: unknown field {unknown[0]!r}; it takes {', '.join(known)}")
+    missing = [
+        name
+        for name, field in known.items()
+        if name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise InputError(f"{where}: field {missing[0]!r} is missing")
+    lists_made_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return cls(**lists_made_tuples)
+
+
+def stage_config(values: Mapping[str, Any], *, where: str = "config") -> StageConfig:
+    """Reads one stage's settings from nested mappings.
+
+    Raises:
+      InputError: an unknown or missing field, named with its section.
+    """
+    values = dict(values)
+    for name, section in _SECTIONS.items():
+        if values.get(name) is not None:
+            values[name] = _splat(section, dict(values[name]), f"{where}.{name}")
+    if "model" in values:
+        values["model"] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in dict(values["model"]).items()
+        }
+    return _splat(StageConfig, values, where)
+
+
+def write_config(workdir: Path, config: StageConfig, metadata: Mapping[str, Any]) -> None:
+    """Writes `config.json`: the stage's settings and the metadata of the data it is trained on."""
+    text = json.dumps({"config": dataclasses.asdict(config), "data": dict(metadata)}, indent=2)
+    aside = workdir / (CONFIG_FILE + ".part")
+    aside.write_text(text + "\n")
+    aside.rename(workdir / CONFIG_FILE)
+
+
+def read_config(workdir: Path) -> tuple[StageConfig, dict[str, Any]]:
+    """The settings and data metadata that `write_config` wrote.
+
+    Raises:
+      InputError: `workdir` holds no readable `config.json`.
+    """
+    path = workdir / CONFIG_FILE
+    try:
+        content = json.loads(path.read_text())
+        return stage_config(content["config"], where=str(path)), content["data"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{workdir} is not a checkpoint directory: {CONFIG_FILE} is missing or unreadable "
+            "(give the --workdir of a train.py run)"
+        ) from error

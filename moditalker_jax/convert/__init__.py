@@ -1,0 +1,1 @@
+"""The release's PyTorch checkpoints, turned into this project's Orbax checkpoints."""

@@ -1,0 +1,1 @@
+"""Schedules, the forward process, losses, guidance and samplers: pure functions on pytrees."""

@@ -1,0 +1,1 @@
+"""Measurements of generated motion and video: arrays in, floats out."""

@@ -1,0 +1,93 @@
+"""Faces in a picture, and one face through a video."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from moditalker_jax.faces.detector import FULL_RANGE, SHORT_RANGE, Detection, FaceDetector
+from moditalker_jax.faces.mesh import (
+    FaceMesh,
+    Roi,
+    landmarks_from_mesh,
+    roi_from_detection,
+    roi_from_mesh,
+)
+from moditalker_jax.spec import NUM_LANDMARKS
+
+MIN_PRESENCE = 0.5
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face, in pixels of its picture (x right, y down, z towards the viewer).
+
+    `box` is the detector's (x0, y0, x1, y1), from brows to chin; `score` the detector's
+    certainty; `mesh` (468, 3) float32.
+    """
+
+    box: np.ndarray
+    score: float
+    mesh: np.ndarray
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """The 68 landmarks (68, 3)."""
+        return landmarks_from_mesh(self.mesh)
+
+
+class FaceFinder:
+    """Detector and mesh together.
+
+    The short-range detector looks first; the full-range one is asked where it finds nothing, as
+    in full-height pictures of a person.
+    """
+
+    def __init__(self, *, num_threads: int = 2):
+        self._near = FaceDetector(SHORT_RANGE, num_threads=num_threads)
+        self._far = FaceDetector(FULL_RANGE, num_threads=num_threads)
+        self._mesh = FaceMesh(num_threads=num_threads)
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        """Detections in image (H, W, 3) uint8 RGB, the largest first; the detectors only."""
+        detections = self._near.detect(image) or self._far.detect(image)
+        return sorted(detections, key=lambda detection: -detection.area)
+
+    def find(self, image: np.ndarray) -> list[Face]:
+        """Faces in image (H, W, 3) uint8 RGB, the largest first; empty where there is none."""
+        faces = []
+        for detection in self.detect(image):
+            mesh = self._refined_mesh(image, detection)
+            if mesh is not None:
+                faces.append(Face(box=detection.box, score=detection.score, mesh=mesh))
+        return faces
+
+    def track(self, frames: Iterable[np.ndarray]) -> np.ndarray:
+        """Landmarks (T, 68, 3) float32 of one face through a video, NaN where it is not found.
+
+        Each frame is searched where the face was in the last one; the detector is asked only at
+        the start and after a loss. Then the largest face is taken.
+        """
+        landmarks, roi = [], None
+        for frame in frames:
+            mesh = self._present_mesh(frame, roi) if roi is not None else None
+            if mesh is None:
+                mesh = self._largest_mesh(frame)
+            roi = None if mesh is None else roi_from_mesh(mesh)
+            missing = np.full((NUM_LANDMARKS, 3), np.nan, np.float32)
+            landmarks.append(missing if mesh is None else landmarks_from_mesh(mesh))
+        return np.stack(landmarks) if landmarks else np.zeros((0, NUM_LANDMARKS, 3), np.float32)
+
+    def _largest_mesh(self, image: np.ndarray) -> np.ndarray | None:
+        candidates = (self._refined_mesh(image, detection) for detection in self.detect(image))
+        return next((mesh for mesh in candidates if mesh is not None), None)
+
+    def _refined_mesh(self, image: np.ndarray, detection: Detection) -> np.ndarray | None:
+        # The second pass starts from the mesh's own region, as tracking does, so that a photo
+        # and the first frame of a video get what later frames get.
+        mesh = self._present_mesh(image, roi_from_detection(detection))
+        return None if mesh is None else self._present_mesh(image, roi_from_mesh(mesh))
+
+    def _present_mesh(self, image: np.ndarray, roi: Roi) -> np.ndarray | None:
+        mesh, presence = self._mesh(image, roi)
+        return mesh if presence >= MIN_PRESENCE else None

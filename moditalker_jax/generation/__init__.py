@@ -1,0 +1,1 @@
+"""From a face and speech to a talking video."""

@@ -1,0 +1,89 @@
+"""The frozen autoencoders at work: clips and their conditions to tri-plane latents and back.
+
+Training on raw clips, the latent cache and generation all encode through `ClipEncoder`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from einops import rearrange, repeat
+
+from moditalker_jax.models.autoencoder import TriPlaneAutoencoder
+from moditalker_jax.triplane import TriPlane
+
+
+@flax.struct.dataclass
+class Latents:
+    """Latents of a batch of clips (paper figure 2): Z, Z_L, Z_P and Z_I, each (B, ...) planes."""
+
+    video: TriPlane
+    landmark: TriPlane
+    pose: TriPlane
+    reference: TriPlane
+
+
+LATENT_NAMES = tuple(field.name for field in dataclasses.fields(Latents))
+
+
+def to_unit_range(video: jax.Array) -> jax.Array:
+    """uint8 pixels as float32 in [-1, 1]."""
+    return video.astype(jnp.float32) / 127.5 - 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipEncoder:
+    """The RGB and the landmark autoencoder; their parameters come with every call.
+
+    `params` below is {"autoencoder": ..., "landmark_autoencoder": ...}.
+    """
+
+    autoencoder: TriPlaneAutoencoder
+    landmark_autoencoder: TriPlaneAutoencoder
+
+    def encode_rgb(self, params: Mapping[str, Any], video: jax.Array) -> TriPlane:
+        """Latents of uint8 (B, T, H, W, 3) frames by the RGB encoder."""
+        return self.autoencoder.apply(
+            {"params": params["autoencoder"]}, to_unit_range(video), method="encode"
+        )
+
+    def encode_landmarks(self, params: Mapping[str, Any], landmark_video: jax.Array) -> TriPlane:
+        """Latents of uint8 (B, T, H, W, 3) landmark videos by the landmark encoder."""
+        return self.landmark_autoencoder.apply(
+            {"params": params["landmark_autoencoder"]}, to_unit_range(landmark_video), method="encode"
+        )
+
+    def encode(self, params: Mapping[str, Any], batch: Mapping[str, jax.Array]) -> Latents:
+        """All latents of a batch of uint8 clips.
+
+        Args:
+          params: of both autoencoders.
+          batch: video, landmark_video and pose_video (B, T, H, W, 3), reference (B, H, W, 3).
+        """
+        reference = repeat(batch["reference"], "b h w c -> b t h w c", t=batch["video"].shape[1])
+        # One pass of the RGB encoder over three batches in one.
+        rgb = jnp.stack([batch["video"], batch["pose_video"], reference])
+        encoded = self.encode_rgb(params, rearrange(rgb, "n b t h w c -> (n b) t h w c"))
+        video, pose, reference_latents = (
+            jax.tree.map(lambda plane, i=i: jnp.split(plane, 3)[i], encoded) for i in range(3)
+        )
+        landmark = self.encode_landmarks(params, batch["landmark_video"])
+        return Latents(video, landmark, pose, reference_latents)
+
+    def decode(self, params: Mapping[str, Any], latents: TriPlane) -> jax.Array:
+        """Frames (B, T, H, W, 3) in [-1, 1]."""
+        return self.autoencoder.apply(
+            {"params": params["autoencoder"]}, latents, method="decode"
+        )
+
+    def from_tokens(self, tokens: Mapping[str, jax.Array]) -> Latents:
+        """Cached flat latents (B, L, C), one array for each of `LATENT_NAMES`, as planes."""
+        grid = self.autoencoder.resolution // self.autoencoder.patch_size
+        frames = self.autoencoder.num_frames
+        shape = TriPlane(
+            *(jnp.zeros((1, rows, grid, 1)) for rows in (grid, frames, frames))
+        )
+        return Latents(**{name: shape.with_tokens(tokens[name]) for name in LATENT_NAMES})

@@ -1,0 +1,357 @@
+"""AToM: from audio features and an initial face to the motion of 68 landmarks (paper section 4.2).
+
+The network predicts the residual x0 = motion(t) - motion(reference) of a window of video frames
+from its noised form. What depends on neither x_t nor the timestep is computed by
+`AToM.encode_conditions`, once for a window, and `AToM.denoise` runs at every diffusion step.
+"""
+
+from typing import Literal, NamedTuple
+
+import flax.linen as nn
+import flax.struct
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import DTypeLike
+
+from moditalker_jax import spec
+from moditalker_jax.nn.attention import EncoderLayer, RotaryAttention, layer_norm
+from moditalker_jax.nn.embeddings import rotary_angles, sinusoidal_embedding
+from moditalker_jax.nn.film import FiLM
+
+NUM_TIME_TOKENS = 2
+NUM_ENCODER_LAYERS = 2
+
+
+@flax.struct.dataclass
+class LayerMemory:
+    """Keys and values that a decoder layer reads from L tokens (heads of width D / heads).
+
+    The lip part reads all tokens, the merged face only the last M of them (no audio).
+
+    Attributes:
+      lip_keys: (B, L, heads, D / heads).
+      merged_keys: (B, M, heads, D / heads); other than lip_keys, since positions differ.
+      values: (B, L, heads, D / heads), the same for both.
+    """
+
+    lip_keys: Array
+    merged_keys: Array
+    values: Array
+
+    def join(self, other: "LayerMemory") -> "LayerMemory":
+        """Both memories as one; the tokens that the merged face does not see stay first.
+
+        All of the other's tokens must be seen by the merged face.
+        """
+        pairs = zip(
+            (self.lip_keys, self.merged_keys, self.values),
+            (other.lip_keys, other.merged_keys, other.values),
+            strict=True,
+        )
+        return LayerMemory(*(jnp.concatenate(pair, axis=1) for pair in pairs))
+
+    @property
+    def merged_values(self) -> Array:
+        """(B, M, heads, D / heads)."""
+        return self.values[:, -self.merged_keys.shape[1] :]
+
+
+@flax.struct.dataclass
+class AToMConditions:
+    """All that AToM draws from audio and reference landmarks, for every diffusion step.
+
+    Attributes:
+      audio_vector: (B, D) pooled audio, for FiLM.
+      landmark_vector: (B, D) pooled reference landmarks, for FiLM.
+      memories: for each decoder layer, what it reads from audio and landmark tokens.
+    """
+
+    audio_vector: Array
+    landmark_vector: Array
+    memories: tuple[LayerMemory, ...]
+
+
+class MemoryPositions(NamedTuple):
+    """Rotary positions of a memory's tokens: (L,) as the lip part, (M,) as the merged face."""
+
+    lip: np.ndarray
+    merged: np.ndarray
+
+
+class PooledFeature(nn.Module):
+    """Mean of the tokens (B, L, D), then LayerNorm, linear, SiLU, linear: (B, D)."""
+
+    width: int
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self):
+        self.norm = layer_norm(self.dtype)
+        self.hidden = nn.Dense(self.width, dtype=self.dtype)
+        self.out = nn.Dense(self.width, dtype=self.dtype)
+
+    def __call__(self, tokens: Array) -> Array:
+        return self.out(nn.silu(self.hidden(self.norm(tokens.mean(axis=1)))))
+
+
+class DecoderLayer(nn.Module):
+    """Disentangled attention over the lip part and the upper face (paper figure 4).
+
+    Both parts share the self-attention, its norms and FiLMs; both cross-attentions share their
+    weights. The merged face replaces its input: no residual passes around it, as in the release.
+    """
+
+    width: int
+    num_heads: int
+    dropout_rate: float = 0.0
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self):
+        attention = (self.width, self.num_heads, self.dropout_rate, self.dtype)
+        self.self_attention = RotaryAttention(*attention)
+        self.cross_attention = RotaryAttention(*attention)
+        self.part_norm_0 = layer_norm(self.dtype)
+        self.part_norm_1 = layer_norm(self.dtype)
+        self.merged_norm = layer_norm(self.dtype)
+        self.part_film_0 = FiLM(self.dtype)
+        self.part_film_1 = FiLM(self.dtype)
+        self.merged_film = FiLM(self.dtype)
+        self.out = nn.Dense(2 * self.width, dtype=self.dtype)
+        self.dropout = nn.Dropout(self.dropout_rate)
+
+    def remember(self, tokens: Array, positions: MemoryPositions) -> LayerMemory:
+        """The memory of tokens (B, L, D), of which the merged face sees the last M."""
+        merged_tokens = tokens[:, -len(positions.merged) :]
+        return LayerMemory(
+            lip_keys=self.cross_attention.keys(tokens, rotary_angles(positions.lip, self.width)),
+            merged_keys=self.cross_attention.keys(
+                merged_tokens, rotary_angles(positions.merged, self.width)
+            ),
+            values=self.cross_attention.values(tokens),
+        )
+
+    def __call__(
+        self,
+        x: Array,
+        lip_vector: Array,
+        upper_vector: Array,
+        memory: LayerMemory,
+        *,
+        deterministic: bool,
+    ) -> Array:
+        """x (B, T, 2D) = lip and upper part; vectors (B, D) -> (B, T, 2D)."""
+        angles = rotary_angles(np.arange(x.shape[1]), self.width)
+
+        def self_attend(part):
+            read = self.self_attention(part, angles, deterministic=deterministic)
+            return self.dropout(read, deterministic=deterministic)
+
+        def cross_attend(queries, keys, values):
+            read = self.cross_attention.attend(
+                queries, angles, keys, values, deterministic=deterministic
+            )
+            return self.dropout(read, deterministic=deterministic)
+
+        lip, upper = jnp.split(x, 2, axis=-1)  # 2 x (B, T, D)
+        lip = lip + self.part_film_0(self_attend(self.part_norm_0(lip)), lip_vector)
+        upper = upper + self.part_film_0(self_attend(self.part_norm_0(upper)), upper_vector)
+
+        read = cross_attend(self.part_norm_1(lip), memory.lip_keys, memory.values)
+        lip = lip + self.part_film_1(read, lip_vector)
+        upper = upper + self.part_film_1(self_attend(self.part_norm_1(upper)), upper_vector)
+
+        merged = self.merged_norm(lip + upper)  # (B, T, D)
+        merged = cross_attend(merged, memory.merged_keys, memory.merged_values)
+        merged = merged + self.merged_film(merged, (lip_vector + upper_vector) / 2)
+        return self.out(merged)  # (B, T, 2D)
+
+
+class AToM(nn.Module):
+    """The denoiser of the audio-to-motion diffusion model; it predicts x0.
+
+    Attributes:
+      num_frames: T, video frames of a window; audio features come at twice the rate, S = 2T.
+      width: D, even.
+      mlp_width: hidden width of the two condition encoders' feed-forward layers.
+      num_layers: decoder layers.
+      num_heads: of every attention.
+      dropout_rate: under `train`.
+      share_film: the release's form, in which one tensor, changed in place, serves as the FiLM
+        vector of both parts: time + 2 * landmarks + audio. By default (paper) both parts get
+        time + landmarks, and the lip part alone audio on top.
+      memory_positions: rotary positions of the tokens that are read by cross-attention. "token"
+        (release): the index in the joined memory, audio, time tokens, landmarks. "time": the time
+        in video frames, audio step s at s / 2, landmark token t at t, time tokens at 0.
+      dtype: of the computation; parameters, softmax and the output are float32.
+    """
+
+    num_frames: int = spec.MOTION_WINDOW
+    width: int = 512
+    mlp_width: int = 1024
+    num_layers: int = 8
+    num_heads: int = 8
+    dropout_rate: float = 0.1
+    share_film: bool = False
+    memory_positions: Literal["token", "time"] = "token"
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self):
+        if self.memory_positions not in ("token", "time"):
+            raise ValueError(f"memory_positions is 'token' or 'time', not {self.memory_positions}")
+        width, dtype = self.width, self.dtype
+        encoder = (width, self.mlp_width, self.num_heads, self.dropout_rate, dtype)
+
+        self.audio_projection = nn.Dense(width, dtype=dtype)
+        self.audio_encoder = [EncoderLayer(*encoder) for _ in range(NUM_ENCODER_LAYERS)]
+        self.audio_pooled = PooledFeature(width, dtype)
+        self.landmark_projection = nn.Dense(width, dtype=dtype)
+        self.landmark_encoder = [EncoderLayer(*encoder) for _ in range(NUM_ENCODER_LAYERS)]
+        self.landmark_pooled = PooledFeature(width, dtype)
+        self.memory_norm = layer_norm(dtype)
+
+        normal = nn.initializers.normal(1.0)
+        self.null_audio = self.param("null_audio", normal, (1, self._num_audio_steps, width))
+        self.null_landmarks = self.param("null_landmarks", normal, (1, self.num_frames, width))
+        self.null_audio_vector = self.param("null_audio_vector", normal, (1, width))
+
+        self.time_hidden = nn.Dense(4 * width, dtype=dtype)
+        self.time_vector = nn.Dense(width, dtype=dtype)
+        self.time_tokens = nn.Dense(NUM_TIME_TOKENS * width, dtype=dtype)
+
+        self.lip_projection = nn.Dense(width, dtype=dtype)
+        self.upper_projection = nn.Dense(width, dtype=dtype)
+        self.decoder = [
+            DecoderLayer(width, self.num_heads, self.dropout_rate, dtype)
+            for _ in range(self.num_layers)
+        ]
+        self.out = nn.Dense(spec.NUM_LANDMARKS * 3, dtype=dtype)
+
+    def __call__(
+        self,
+        x_t: Array,
+        timesteps: Array,
+        audio_features: Array,
+        reference_landmarks: Array,
+        *,
+        keep_condition: Array | None = None,
+        train: bool = False,
+    ) -> Array:
+        """One step with its conditions; see `encode_conditions` and `denoise`."""
+        conditions = self.encode_conditions(
+            audio_features, reference_landmarks, keep_condition=keep_condition, train=train
+        )
+        return self.denoise(x_t, timesteps, conditions, train=train)
+
+    def encode_conditions(
+        self,
+        audio_features: Array,
+        reference_landmarks: Array,
+        *,
+        keep_condition: Array | None = None,
+        train: bool = False,
+    ) -> AToMConditions:
+        """All that depends on neither x_t nor the timestep.
+
+        Args:
+          audio_features: (B, 2T, A) at 50 Hz.
+          reference_landmarks: (B, 68, 3), motion of the frame before the window, taken for every
+            frame; or (B, T, 68, 3), one for each.
+          keep_condition: (B,) bool, False where the learned null tokens replace audio and
+            landmarks together (classifier-free guidance); None keeps all.
+          train: dropout on, which needs the rng "dropout".
+
+        Raises:
+          ValueError: the lengths are not 2T and T.
+        """
+        audio = self._encode_audio(audio_features, train=train)  # (B, S, D)
+        landmarks = self._encode_landmarks(reference_landmarks, train=train)  # (B, T, D)
+        if keep_condition is not None:
+            keep = keep_condition[:, None, None]
+            audio = jnp.where(keep, audio, self.null_audio.astype(audio.dtype))
+            landmarks = jnp.where(keep, landmarks, self.null_landmarks.astype(landmarks.dtype))
+        audio_vector = self.audio_pooled(audio)  # (B, D)
+        if keep_condition is not None:
+            null_vector = self.null_audio_vector.astype(audio_vector.dtype)
+            audio_vector = jnp.where(keep_condition[:, None], audio_vector, null_vector)
+        tokens = self.memory_norm(jnp.concatenate((audio, landmarks), axis=1))  # (B, S + T, D)
+        positions, _ = self._positions()
+        return AToMConditions(
+            audio_vector=audio_vector,
+            landmark_vector=self.landmark_pooled(landmarks),
+            memories=tuple(layer.remember(tokens, positions) for layer in self.decoder),
+        )
+
+    def denoise(
+        self, x_t: Array, timesteps: Array, conditions: AToMConditions, *, train: bool = False
+    ) -> Array:
+        """Predicts x0 (B, T, 68, 3) float32 from x_t (B, T, 68, 3) at timesteps (B,)."""
+        hidden = nn.mish(self.time_hidden(sinusoidal_embedding(timesteps, self.width)))  # (B, 4D)
+        vectors = self.film_vectors(self.time_vector(hidden), conditions)
+        time_tokens = self.time_tokens(hidden).reshape(-1, NUM_TIME_TOKENS, self.width)
+        time_tokens = self.memory_norm(time_tokens)  # (B, 2, D)
+        _, positions = self._positions()
+
+        x = self._embed_parts(x_t)  # (B, T, 2D)
+        for layer, memory in zip(self.decoder, conditions.memories, strict=True):
+            memory = memory.join(layer.remember(time_tokens, positions))
+            x = layer(x, *vectors, memory, deterministic=not train)
+        return self.out(x).astype(jnp.float32).reshape(x_t.shape)
+
+    def film_vectors(self, time_vector: Array, conditions: AToMConditions) -> tuple[Array, Array]:
+        """FiLM vectors of the lip part and of the upper face, (B, D) each."""
+        upper = time_vector + conditions.landmark_vector
+        lip = upper + conditions.audio_vector
+        if self.share_film:
+            lip = upper = lip + conditions.landmark_vector
+        return lip, upper
+
+    @property
+    def _num_audio_steps(self) -> int:
+        return self.num_frames * spec.AUDIO_STEPS_PER_FRAME
+
+    def _positions(self) -> tuple[MemoryPositions, MemoryPositions]:
+        """Positions of the audio and landmark tokens, and of the time tokens."""
+        frames, steps = np.arange(self.num_frames), np.arange(self._num_audio_steps)
+        time = np.arange(NUM_TIME_TOKENS)
+        if self.memory_positions == "time":
+            lip = np.concatenate((steps / spec.AUDIO_STEPS_PER_FRAME, frames))
+            return MemoryPositions(lip, frames), MemoryPositions(0 * time, 0 * time)
+        lip = np.concatenate((steps, len(steps) + NUM_TIME_TOKENS + frames))
+        return (
+            MemoryPositions(lip, NUM_TIME_TOKENS + frames),
+            MemoryPositions(len(steps) + time, time),
+        )
+
+    def _embed_parts(self, x_t: Array) -> Array:
+        lip = x_t[:, :, np.array(spec.LIP_REGION)]  # (B, T, 37, 3)
+        upper = x_t[:, :, np.array(spec.UPPER_FACE)]  # (B, T, 31, 3)
+        parts = (
+            self.lip_projection(lip.reshape(*lip.shape[:2], -1)),
+            self.upper_projection(upper.reshape(*upper.shape[:2], -1)),
+        )
+        return jnp.concatenate(parts, axis=-1)
+
+    def _encode_audio(self, audio_features: Array, *, train: bool) -> Array:
+        self._check_length("audio_features", audio_features, self._num_audio_steps)
+        return self._encode(self.audio_projection(audio_features), self.audio_encoder, train=train)
+
+    def _encode_landmarks(self, reference_landmarks: Array, *, train: bool) -> Array:
+        if reference_landmarks.ndim == 3:
+            batch, *point = reference_landmarks.shape
+            reference_landmarks = jnp.broadcast_to(
+                reference_landmarks[:, None], (batch, self.num_frames, *point)
+            )
+        self._check_length("reference_landmarks", reference_landmarks, self.num_frames)
+        flat = reference_landmarks.reshape(*reference_landmarks.shape[:2], -1)  # (B, T, 204)
+        return self._encode(self.landmark_projection(flat), self.landmark_encoder, train=train)
+
+    def _encode(self, tokens: Array, layers: list[EncoderLayer], *, train: bool) -> Array:
+        angles = rotary_angles(np.arange(tokens.shape[1]), self.width)
+        for layer in layers:
+            tokens = layer(tokens, angles, deterministic=not train)
+        return tokens
+
+    @staticmethod
+    def _check_length(name: str, array: Array, length: int) -> None:
+        if array.shape[1] != length:
+            raise ValueError(f"{name} has {array.shape[1]} steps; this network takes {length}")

@@ -1,0 +1,113 @@
+"""Multi-head attention with rotary positions, and the transformer layer made of it."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from moditalker_jax.nn.embeddings import rotate
+
+
+def layer_norm(dtype: DTypeLike) -> nn.LayerNorm:
+    """LayerNorm with PyTorch's epsilon, its statistics in float32 by the two-pass variance."""
+    return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, dtype=dtype)
+
+
+class RotaryAttention(nn.Module):
+    """Attention whose inputs are rotated by their positions over the full width.
+
+    As in EDGE, and unlike usual rotary attention, the rotation comes *before* the query and key
+    projections and before the split into heads; values are not rotated. Positions therefore act as
+    absolute ones. Keys and values have methods of their own, so that those of a fixed memory can be
+    kept from one call to the next.
+
+    Attributes:
+      width: D of queries, memory and output.
+      num_heads: of width D / num_heads each.
+      dropout_rate: on the attention weights.
+      dtype: of the computation; the softmax is float32.
+    """
+
+    width: int
+    num_heads: int
+    dropout_rate: float = 0.0
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self):
+        self.query = nn.Dense(self.width, dtype=self.dtype)
+        self.key = nn.Dense(self.width, dtype=self.dtype)
+        self.value = nn.Dense(self.width, dtype=self.dtype)
+        self.out = nn.Dense(self.width, dtype=self.dtype)
+
+    def _heads(self, x: Array) -> Array:
+        return x.reshape(*x.shape[:-1], self.num_heads, -1)
+
+    def keys(self, memory: Array, angles: Array) -> Array:
+        """Keys (B, L, heads, D / heads) of a memory (B, L, D) at rotary angles (L, D)."""
+        return self._heads(self.key(rotate(memory, angles)))
+
+    def values(self, memory: Array) -> Array:
+        """Values (B, L, heads, D / heads) of a memory (B, L, D)."""
+        return self._heads(self.value(memory))
+
+    def attend(
+        self, x: Array, angles: Array, keys: Array, values: Array, *, deterministic: bool
+    ) -> Array:
+        """What x (B, T, D) at rotary angles (T, D) reads from keys and values: (B, T, D)."""
+        queries = self._heads(self.query(rotate(x, angles)))
+        if deterministic or self.dropout_rate == 0:
+            read = jax.nn.dot_product_attention(queries, keys, values)
+        else:  # JAX's own function has no dropout of the weights
+            read = nn.dot_product_attention(
+                queries,
+                keys,
+                values,
+                broadcast_dropout=False,
+                dropout_rng=self.make_rng("dropout"),
+                dropout_rate=self.dropout_rate,
+                dtype=self.dtype,
+                force_fp32_for_softmax=True,
+            )
+        return self.out(read.reshape(x.shape))
+
+    def __call__(self, x: Array, angles: Array, *, deterministic: bool) -> Array:
+        """Self-attention of x (B, T, D) at rotary angles (T, D)."""
+        keys, values = self.keys(x, angles), self.values(x)
+        return self.attend(x, angles, keys, values, deterministic=deterministic)
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm transformer layer: rotary self-attention, then an MLP with the exact GELU.
+
+    Attributes:
+      width: D of input and output.
+      mlp_width: of the hidden layer.
+      num_heads: of the attention.
+      dropout_rate: on the attention weights, the hidden layer, and both residual branches.
+      dtype: of the computation.
+    """
+
+    width: int
+    mlp_width: int
+    num_heads: int
+    dropout_rate: float = 0.0
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self):
+        self.attention = RotaryAttention(
+            self.width, self.num_heads, self.dropout_rate, dtype=self.dtype
+        )
+        self.attention_norm = layer_norm(self.dtype)
+        self.mlp_norm = layer_norm(self.dtype)
+        self.mlp_in = nn.Dense(self.mlp_width, dtype=self.dtype)
+        self.mlp_out = nn.Dense(self.width, dtype=self.dtype)
+        self.dropout = nn.Dropout(self.dropout_rate)
+
+    def __call__(self, x: Array, angles: Array, *, deterministic: bool) -> Array:
+        """x (B, L, D) at rotary angles (L, D) -> (B, L, D)."""
+        read = self.attention(self.attention_norm(x), angles, deterministic=deterministic)
+        x = x + self.dropout(read, deterministic=deterministic)
+        hidden = nn.gelu(self.mlp_in(self.mlp_norm(x)), approximate=False)
+        hidden = self.mlp_out(self.dropout(hidden, deterministic=deterministic))
+        return x + self.dropout(hidden, deterministic=deterministic)

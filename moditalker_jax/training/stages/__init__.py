@@ -1,0 +1,1 @@
+"""What each of the four stages trains: its parameters, its loss and its pictures."""

@@ -1,0 +1,102 @@
+"""Training of AToM: audio features to landmark residuals (paper section 4.2, equation 5)."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from moditalker_jax.config import DiffusionConfig, LossConfig, SamplingConfig
+from moditalker_jax.diffusion.losses import atom_loss
+from moditalker_jax.diffusion.process import q_sample
+from moditalker_jax.landmarks import MEAN_FACE, MOTION_SCALE, draw_landmarks
+from moditalker_jax.models.build import init_params
+from moditalker_jax.sampling import make_schedule, sample_motion
+from moditalker_jax.training.stages.base import Batch, film_strip
+
+
+@dataclasses.dataclass(frozen=True)
+class AToMStage:
+    """Diffusion of the residual to the window's first frame, given audio and that frame."""
+
+    model: nn.Module
+    loss_config: LossConfig
+    diffusion: DiffusionConfig
+    sampling: SamplingConfig
+    audio_width: int
+    constants: Any = dataclasses.field(default_factory=dict)
+
+    def init_params(self, key: jax.Array) -> Any:
+        return init_params(self.model, key, audio_width=self.audio_width)
+
+    def loss(
+        self,
+        params: Any,
+        constants: Any,
+        batch: Batch,
+        key: jax.Array,
+        step: jax.Array,
+        *,
+        train: bool,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`batch`: motion (B, T, 68, 3), audio_features (B, 2T, D), mask (B, T)."""
+        del constants, step
+        motion = batch["motion"]
+        x0 = motion - motion[:, :1]
+        batch_size = x0.shape[0]
+        time_key, noise_key, drop_key, dropout_key = jax.random.split(key, 4)
+        timesteps = jax.random.randint(
+            time_key, (batch_size,), 0, self.diffusion.num_train_timesteps
+        )
+        epsilon = jax.random.normal(noise_key, x0.shape)
+        keep = jax.random.bernoulli(drop_key, 1.0 - self.diffusion.cond_drop_rate, (batch_size,))
+        prediction = self.model.apply(
+            {"params": params},
+            q_sample(make_schedule(self.diffusion), x0, timesteps, epsilon),
+            timesteps,
+            batch["audio_features"],
+            motion[:, 0],
+            keep_condition=keep if train else None,
+            train=train,
+            rngs={"dropout": dropout_key},
+        )
+        weights = self.loss_config
+        terms = atom_loss(
+            prediction,
+            x0,
+            batch["mask"],
+            reconstruction_weight=weights.reconstruction,
+            velocity_weight=weights.velocity,
+        )
+        return terms["loss"], terms
+
+    def pictures(
+        self, params: Any, constants: Any, batch: Batch, key: jax.Array
+    ) -> dict[str, np.ndarray]:
+        """Eight frames of true landmarks above the sampled ones, for up to two windows."""
+        del constants
+        motion = np.asarray(batch["motion"][:2])
+        residual = jax.jit(
+            lambda *inputs: sample_motion(
+                self.model, *inputs, diffusion=self.diffusion, config=self.sampling
+            )
+        )(params, batch["audio_features"][:2], motion[:, 0], key)
+        made = motion[:, :1] + np.asarray(residual)
+        shown = np.linspace(0, motion.shape[1] - 1, 8).astype(int)
+        rows = [
+            draw_frontal(landmarks[shown])
+            for pair in zip(motion, made, strict=True)
+            for landmarks in pair
+        ]
+        return {"landmarks": film_strip(*rows)}
+
+
+def draw_frontal(motion: np.ndarray, *, resolution: int = 160) -> np.ndarray:
+    """uint8 (T, resolution, resolution, 3) pictures of motion-space landmarks (T, 68, 3)."""
+    faces = motion / MOTION_SCALE + MEAN_FACE
+    across = 3.0
+    columns = (faces[..., 0] / across + 0.5) * resolution
+    rows = (0.5 - faces[..., 1] / across) * resolution
+    return draw_landmarks(np.stack([columns, rows], axis=-1), resolution, 1.0)

@@ -1,0 +1,96 @@
+"""Training of the RGB and of the landmark autoencoder (paper section 4.3, appendix A)."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from moditalker_jax.checkpoint import load_params
+from moditalker_jax.config import LossConfig
+from moditalker_jax.latents import to_unit_range
+from moditalker_jax.models.build import abstract_params, init_params
+from moditalker_jax.models.perceptual import LPIPS
+from moditalker_jax.training.stages.base import Batch, film_strip, to_pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderStage:
+    """Reconstruction of `batch[source]` by L1 and LPIPS.
+
+    Attributes:
+      source: "video" for the RGB autoencoder, "landmark_video" for the landmark autoencoder.
+      start_from: workdir whose parameters are the start: the landmark autoencoder starts from
+        the RGB one, and its config freezes the decoder.
+      constants: LPIPS parameters, or {} where the perceptual weight is 0.
+    """
+
+    model: nn.Module
+    loss_config: LossConfig
+    source: str
+    start_from: Path | None
+    constants: Any
+
+    def init_params(self, key: jax.Array) -> Any:
+        if self.start_from is None:
+            return init_params(self.model, key)
+        return load_params(self.start_from, abstract_params(self.model))
+
+    def loss(
+        self,
+        params: Any,
+        constants: Any,
+        batch: Batch,
+        key: jax.Array,
+        step: jax.Array,
+        *,
+        train: bool,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`l1 * |x - D(E(x))| + perceptual * LPIPS`, LPIPS from `perceptual_start` on."""
+        video = to_unit_range(batch[self.source])
+        reconstruction = self.model.apply({"params": params}, video)
+        config = self.loss_config
+        l1 = jnp.mean(jnp.abs(video - reconstruction))
+        # PSNR over pixel values in [0, 1], whose errors are half of those in [-1, 1].
+        psnr = -10.0 * jnp.log10(jnp.mean(jnp.square(video - reconstruction)) / 4.0)
+        loss = config.l1 * l1
+        metrics = {"l1": l1, "psnr": psnr}
+        if config.perceptual:
+            perceptual = jax.lax.cond(
+                step >= config.perceptual_start,
+                lambda: self._perceptual(constants, video, reconstruction, key),
+                lambda: jnp.zeros(()),
+            )
+            loss = loss + config.perceptual * perceptual
+            metrics["lpips"] = perceptual
+        return loss, {"loss": loss, **metrics}
+
+    def _perceptual(
+        self, constants: Any, video: jax.Array, reconstruction: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        num_clips, num_frames = video.shape[:2]
+        if self.loss_config.perceptual_frames is not None:
+            count = self.loss_config.perceptual_frames
+            frames = jax.random.randint(key, (num_clips, count), 0, num_frames)
+            frames = frames[:, :, None, None, None]
+            video = jnp.take_along_axis(video, frames, axis=1)
+            reconstruction = jnp.take_along_axis(reconstruction, frames, axis=1)
+        flat = (-1, *video.shape[2:])
+        distances = LPIPS().apply(
+            {"params": constants}, video.reshape(flat), reconstruction.reshape(flat)
+        )
+        return jnp.mean(distances)
+
+    def pictures(
+        self, params: Any, constants: Any, batch: Batch, key: jax.Array
+    ) -> dict[str, np.ndarray]:
+        """Four frames of each of up to four clips, above their reconstructions."""
+        del constants, key
+        video = batch[self.source][:4]
+        made = to_pixels(jax.jit(self.model.apply)({"params": params}, to_unit_range(video)))
+        shown = np.linspace(0, video.shape[1] - 1, 4).astype(int)
+        rows = [frames[shown] for pair in zip(np.asarray(video), made, strict=True) for frames in pair]
+        return {"reconstruction": film_strip(*rows)}

@@ -1,0 +1,102 @@
+"""Training of MToV: the tri-plane latent of a clip from its conditions (paper section 4.3)."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from moditalker_jax.config import DiffusionConfig, LossConfig, SamplingConfig
+from moditalker_jax.diffusion.losses import diffusion_loss
+from moditalker_jax.diffusion.process import normal_like, prediction_target, q_sample
+from moditalker_jax.latents import ClipEncoder, Latents
+from moditalker_jax.models.build import init_params
+from moditalker_jax.sampling import make_schedule, sample_latents
+from moditalker_jax.training.stages.base import Batch, film_strip, to_pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class MToVStage:
+    """Diffusion of a clip's latents, given those of its landmarks, pose and identity frames.
+
+    Attributes:
+      encoder: the frozen autoencoders; it splits cached latents into planes, or encodes raw clips.
+      constants: their parameters.
+    """
+
+    model: nn.Module
+    loss_config: LossConfig
+    diffusion: DiffusionConfig
+    sampling: SamplingConfig
+    encoder: ClipEncoder
+    constants: Any
+
+    def init_params(self, key: jax.Array) -> Any:
+        return init_params(self.model, key)
+
+    def _latents(self, constants: Any, batch: Batch) -> Latents:
+        if "landmark_video" not in batch:
+            return self.encoder.from_tokens(batch)
+        return jax.lax.stop_gradient(self.encoder.encode(constants, batch))
+
+    def loss(
+        self,
+        params: Any,
+        constants: Any,
+        batch: Batch,
+        key: jax.Array,
+        step: jax.Array,
+        *,
+        train: bool,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """`batch`: cached latents, or a raw clip with its conditions' videos."""
+        del step
+        latents = self._latents(constants, batch)
+        x0 = latents.video
+        time_key, noise_key, dropout_key = jax.random.split(key, 3)
+        timesteps = jax.random.randint(
+            time_key, (x0.xy.shape[0],), 0, self.diffusion.num_train_timesteps
+        )
+        epsilon = normal_like(noise_key, x0)
+        schedule = make_schedule(self.diffusion)
+        prediction = self.model.apply(
+            {"params": params},
+            q_sample(schedule, x0, timesteps, epsilon),
+            timesteps,
+            latents.landmark,
+            latents.pose,
+            latents.reference,
+            train=train,
+            rngs={"dropout": dropout_key},
+        )
+        target = prediction_target(
+            schedule, x0, timesteps, epsilon, prediction_type=self.diffusion.prediction_type
+        )
+        loss = diffusion_loss(prediction, target, distance=self.loss_config.diffusion)
+        return loss, {"loss": loss}
+
+    def pictures(
+        self, params: Any, constants: Any, batch: Batch, key: jax.Array
+    ) -> dict[str, np.ndarray]:
+        """Decoded truth above decoded samples: four frames of each of up to two clips."""
+        batch = jax.tree.map(lambda x: x[:2], batch)
+
+        def make(params, constants, batch, key):
+            latents = self._latents(constants, batch)
+            sampled = sample_latents(
+                self.model,
+                params,
+                latents,
+                key,
+                diffusion=self.diffusion,
+                config=self.sampling,
+            )
+            decode = self.encoder.decode
+            return decode(constants, latents.video), decode(constants, sampled)
+
+        true, made = (to_pixels(v) for v in jax.jit(make)(params, constants, batch, key))
+        shown = np.linspace(0, true.shape[1] - 1, 4).astype(int)
+        rows = [clip[shown] for pair in zip(true, made, strict=True) for clip in pair]
+        return {"samples": film_strip(*rows)}

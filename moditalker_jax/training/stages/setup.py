@@ -1,0 +1,83 @@
+"""Builds the stage that a config describes, loading the trained stages that it rests on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from moditalker_jax.checkpoint import load_stage
+from moditalker_jax.config import LossConfig, StageConfig
+from moditalker_jax.errors import InputError
+from moditalker_jax.latents import ClipEncoder
+from moditalker_jax.models.build import build_model
+from moditalker_jax.models.perceptual import load_lpips_params
+from moditalker_jax.training.stages.atom import AToMStage
+from moditalker_jax.training.stages.autoencoder import AutoencoderStage
+from moditalker_jax.training.stages.base import Stage
+from moditalker_jax.training.stages.mtov import MToVStage
+
+
+def build_stage(config: StageConfig, workdir: Path, data: Mapping[str, Any]) -> Stage:
+    """The stage with its module and constants.
+
+    Args:
+      config: the stage's settings.
+      workdir: its directory; the autoencoders' directories lie beside it.
+      data: metadata of the training data.
+
+    Raises:
+      InputError: a stage that this one needs was not trained yet, or settings are missing.
+    """
+    model = build_model(config.stage, config.model)
+    match config.stage:
+        case "autoencoder":
+            return AutoencoderStage(
+                model, config.loss, "video", None, _perceptual_constants(config.loss)
+            )
+        case "landmark_autoencoder":
+            return AutoencoderStage(
+                model,
+                config.loss,
+                "landmark_video",
+                workdir.parent / config.autoencoder,
+                _perceptual_constants(config.loss),
+            )
+        case "atom":
+            _require(config, "diffusion", "sampling")
+            return AToMStage(
+                model,
+                config.loss,
+                config.diffusion,
+                config.sampling,
+                audio_width=data["audio_encoder"]["width"],
+            )
+        case "mtov":
+            _require(config, "diffusion", "sampling")
+            encoder, params = load_encoders(config, workdir)
+            return MToVStage(
+                model, config.loss, config.diffusion, config.sampling, encoder, params
+            )
+        case _:
+            raise InputError(
+                f"config.stage={config.stage!r}: choose atom, autoencoder, landmark_autoencoder "
+                "or mtov"
+            )
+
+
+def load_encoders(config: StageConfig, workdir: Path) -> tuple[ClipEncoder, dict[str, Any]]:
+    """Both autoencoders beside `workdir`, with their parameters."""
+    rgb = load_stage(workdir.parent / config.autoencoder, stage="autoencoder")
+    landmark = load_stage(
+        workdir.parent / config.landmark_autoencoder, stage="landmark_autoencoder"
+    )
+    params = {"autoencoder": rgb.params, "landmark_autoencoder": landmark.params}
+    return ClipEncoder(rgb.model, landmark.model), params
+
+
+def _perceptual_constants(loss: LossConfig) -> Any:
+    return load_lpips_params() if loss.perceptual else {}
+
+
+def _require(config: StageConfig, *sections: str) -> None:
+    for section in sections:
+        if getattr(config, section) is None:
+            raise InputError(f"config.{section} is missing: stage {config.stage!r} needs it")

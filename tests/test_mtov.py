@@ -1,0 +1,294 @@
+"""The tri-plane U-Net against the release's numbers, and its differences from the release."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from moditalker_jax.convert.mtov import convert_mtov, ignored, table
+from moditalker_jax.convert.tables import targets
+from moditalker_jax.errors import InputError
+from moditalker_jax.models.mtov import TriPlaneUNet
+from moditalker_jax.nn.embeddings import sinusoidal_embedding
+from moditalker_jax.nn.unet_blocks import ResidualBlock, TokenAttention, map_planes
+from moditalker_jax.triplane import TriPlane
+
+GOLDENS = Path(__file__).parent / "goldens"
+RELEASE_SIZES = ((32, 32), (16, 32), (16, 32))
+TINY = {
+    "base_channels": 32,
+    "channel_multipliers": (1, 2),
+    "num_res_blocks": 1,
+    "attention_downsampling": (1, 2),
+    "num_heads": 4,
+}
+SMALL = {**TINY, "base_channels": 8, "num_heads": 2, "num_groups": 4}
+
+
+def _planes(flat):
+    """The release's (B, C, 2048) as a tri-plane; positions that are not given are zero."""
+    tokens = jnp.asarray(flat).transpose(0, 2, 1)
+    tokens = jnp.pad(tokens, ((0, 0), (0, 2048 - tokens.shape[1]), (0, 0)))
+    empty = TriPlane(*(jnp.zeros((len(flat), *size, 1)) for size in RELEASE_SIZES))
+    return empty.with_tokens(tokens)
+
+
+def _random_planes(seed, sizes=((8, 8), (4, 8), (4, 8)), batch=2, channels=4):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    shapes = [(batch, *size, channels) for size in sizes]
+    return TriPlane(*(jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)))
+
+
+def _inputs(**options):
+    latents = [_random_planes(seed, **options) for seed in range(4)]
+    batch = latents[0].xy.shape[0]
+    return latents[0], jnp.arange(batch) * 300 + 5, *latents[1:]
+
+
+def _parameters(model, inputs, seed=0):
+    """Parameters with no zeros, so that every path carries a signal."""
+    params = model.init(jax.random.key(0), *inputs)["params"]
+    leaves, treedef = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    noisy = [p + 0.1 * jax.random.normal(k, p.shape) for k, p in zip(keys, leaves, strict=True)]
+    return treedef.unflatten(noisy)
+
+
+def _abstract(model, inputs):
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), *inputs)["params"])
+
+
+def _assert_close(actual, golden, tolerance=1e-4):
+    assert actual.shape == golden.shape
+    assert np.abs(actual - golden).max() <= tolerance * np.abs(golden).max()
+
+
+@pytest.fixture(scope="module")
+def io():
+    return dict(np.load(GOLDENS / "unet_tiny_io.npz"))
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return dict(np.load(GOLDENS / "unet_tiny_weights.npz"))
+
+
+@pytest.fixture(scope="module")
+def golden_inputs(io):
+    landmarks, pose = np.split(io["cond"], 2, axis=1)
+    latents = [_planes(flat) for flat in (io["x"], landmarks, pose, io["image_cond"])]
+    return latents[0], jnp.asarray(io["t"], jnp.int32), *latents[1:]
+
+
+@pytest.fixture(scope="module")
+def release(golden_inputs, weights):
+    """The release's tiny network and its parameters."""
+    model = TriPlaneUNet(**TINY, reference_on_xy_only=True)
+    return model, convert_mtov(weights, model, expected=_abstract(model, golden_inputs))
+
+
+@pytest.fixture(scope="module")
+def forward(release, golden_inputs):
+    model, params = release
+
+    @jax.jit
+    def run(params):
+        return model.apply({"params": params}, *golden_inputs, capture_intermediates=True)
+
+    output, state = run(params)
+    return output, state["intermediates"]
+
+
+def test_output_is_the_releases(forward, io):
+    output, _ = forward
+    _assert_close(output.to_tokens().transpose(0, 2, 1), io["out"])
+
+
+@pytest.mark.parametrize(
+    ("block", "golden"),
+    [
+        *((f"down_{i}", f"inter_input_attns{i + 1}_sub") for i in range(3)),
+        ("middle", "inter_mid_attn_sub"),
+        *((f"up_{i}", f"inter_output_attns{i}_sub") for i in range(4)),
+    ],
+)
+def test_every_block_is_the_releases(forward, io, block, golden):
+    _, intermediates = forward
+    (tokens,) = intermediates[block]["joint_attention"]["__call__"]
+    _assert_close(tokens.transpose(0, 2, 1)[:, ::4, ::31], io[golden])
+
+
+def test_first_convolution_and_time_embedding_are_the_releases(forward, io):
+    _, intermediates = forward
+    planes = intermediates["conv_in"]["__call__"]  # one call for each size of plane
+    tokens = jnp.concatenate([p.reshape(2, -1, p.shape[-1]) for p in _by_clip(planes)], axis=1)
+    _assert_close(tokens.transpose(0, 2, 1)[:, ::4, ::31], io["inter_input_attns0_sub"])
+    (time,) = intermediates["time_out"]["__call__"]
+    _assert_close(time, io["inter_time_embed_sub"])
+
+
+def _by_clip(planes):
+    """(B * count, h, w, C) as (B, count * h, w, C)."""
+    return [p.reshape(2, -1, *p.shape[2:]) for p in planes]
+
+
+def test_sinusoids_are_the_releases(io):
+    waves = sinusoidal_embedding(io["temb_t"], 32, cosine_first=True, inclusive=False)
+    np.testing.assert_allclose(waves, io["temb_dim32"], atol=1e-4)
+
+
+def test_identity_reaches_only_the_xy_plane_in_the_release():
+    inputs = _inputs()
+    reference = inputs[-1]
+    changed = (*inputs[:-1], reference.replace(yt=reference.yt + 1, xt=reference.xt - 1))
+    release_form = TriPlaneUNet(**SMALL, reference_on_xy_only=True)
+    paper_form = TriPlaneUNet(**SMALL)
+    params = {"params": _parameters(paper_form, inputs)}
+    for model, reads_all_planes in ((release_form, False), (paper_form, True)):
+        outputs = [model.apply(params, *given).to_tokens() for given in (inputs, changed)]
+        assert bool(jnp.array_equal(*outputs)) != reads_all_planes
+    zeroed = reference.replace(yt=0 * reference.yt, xt=0 * reference.xt)
+    np.testing.assert_array_equal(
+        release_form.apply(params, *inputs).to_tokens(),
+        paper_form.apply(params, *inputs[:-1], zeroed).to_tokens(),
+    )
+
+
+@pytest.mark.parametrize(
+    "sizes", [((8, 8), (4, 8), (4, 8)), ((4, 4),) * 3, ((4, 6), (2, 6), (2, 4))]
+)
+def test_untrained_network_returns_zeros_of_the_planes_sizes(sizes):
+    inputs = _inputs(sizes=sizes)
+    model = TriPlaneUNet(**SMALL, out_channels=3)
+    output, _ = model.init_with_output(jax.random.key(0), *inputs)
+    assert [p.shape for p in jax.tree.leaves(output)] == [(2, *size, 3) for size in sizes]
+    assert not output.to_tokens().any()
+
+
+def test_clips_do_not_mix():
+    """Planes of several clips share a batch inside; each clip must see only its own planes."""
+    inputs = _inputs(sizes=((4, 4),) * 3)
+    model = TriPlaneUNet(**SMALL)
+    params = {"params": _parameters(model, inputs)}
+    together = model.apply(params, *inputs)
+    first = model.apply(params, *jax.tree.map(lambda leaf: leaf[:1], inputs))
+    np.testing.assert_allclose(together.to_tokens()[:1], first.to_tokens(), atol=1e-4)
+
+
+def test_planes_of_equal_size_in_one_call_are_as_planes_alone():
+    block = ResidualBlock(6, num_groups=2)
+    tokens, time = jax.random.normal(jax.random.key(1), (2, 48, 4)), jnp.ones((2, 5)) * 0.3
+    time = time.at[1].add(1)
+    params = block.init(jax.random.key(0), tokens.reshape(6, 4, 4, 4), time, deterministic=True)
+    params = jax.tree.map(lambda p: p + 0.1, params)
+
+    def run(planes):
+        return block.apply(params, planes, time, deterministic=True)
+
+    together = map_planes(run, tokens, ((4, 4),) * 3)
+    alone = [run(part.reshape(2, 4, 4, 4)).reshape(2, 16, 6) for part in jnp.split(tokens, 3, 1)]
+    np.testing.assert_allclose(together, jnp.concatenate(alone, axis=1), atol=1e-5)
+
+
+def test_indivisible_planes_are_refused():
+    inputs = _inputs(sizes=((6, 6), (3, 6), (3, 6)))
+    with pytest.raises(ValueError, match="do not halve"):
+        jax.eval_shape(TriPlaneUNet(**SMALL).init, jax.random.key(0), *inputs)
+
+
+def test_recomputed_attention_changes_no_gradient():
+    inputs = _inputs(batch=1)
+    models = [TriPlaneUNet(**SMALL, remat_attention=remat) for remat in (False, True)]
+    params = _parameters(models[0], inputs)
+
+    def loss(params, model):
+        return jnp.mean(model.apply({"params": params}, *inputs).to_tokens() ** 2)
+
+    plain, recomputed = (jax.jit(jax.grad(loss), static_argnums=1)(params, m) for m in models)
+    for path, gradient in flatten_dict(plain).items():
+        np.testing.assert_allclose(
+            flatten_dict(recomputed)[path], gradient, rtol=1e-3, atol=1e-5, err_msg=str(path)
+        )
+
+
+def test_dropout_acts_in_training_only():
+    inputs = _inputs(batch=1)
+    model = TriPlaneUNet(**SMALL, dropout_rate=0.5)
+    params = {"params": _parameters(model, inputs)}
+    without = TriPlaneUNet(**SMALL).apply(params, *inputs).to_tokens()
+    np.testing.assert_array_equal(model.apply(params, *inputs).to_tokens(), without)
+    key = {"dropout": jax.random.key(3)}
+    assert not np.allclose(model.apply(params, *inputs, train=True, rngs=key).to_tokens(), without)
+
+
+def test_bfloat16_stays_near_float32():
+    inputs = _inputs()
+    params = {"params": _parameters(TriPlaneUNet(**SMALL), inputs)}
+    exact = TriPlaneUNet(**SMALL).apply(params, *inputs).to_tokens()
+    rough = TriPlaneUNet(**SMALL, dtype=jnp.bfloat16).apply(params, *inputs).to_tokens()
+    assert rough.dtype == jnp.float32
+    error = jnp.sqrt(jnp.mean((rough - exact) ** 2) / jnp.mean(exact**2))
+    assert 1e-4 < error < 0.05
+
+
+def test_attention_joins_all_tokens():
+    attention = TokenAttention(num_heads=2, num_groups=2)
+    tokens = jax.random.normal(jax.random.key(0), (1, 6, 8))
+    params = attention.init(jax.random.key(1), tokens)
+    np.testing.assert_array_equal(attention.apply(params, tokens), tokens)
+    params = jax.tree.map(lambda p: p + 0.3 * jax.random.normal(jax.random.key(2), p.shape), params)
+    jacobian = jax.jacobian(lambda x: attention.apply(params, x))(tokens)
+    assert (jnp.abs(jacobian).max(axis=(0, 2, 3, 5)) > 0).all()
+
+
+def _released_shapes():
+    state = json.loads((GOLDENS / "state_dict_unet.json").read_text())
+    used = {key: info["used"] for key, _, _, info in state["entries"]}
+    return state, {key: np.broadcast_to(np.float32(0), s) for key, s, *_ in state["entries"]}, used
+
+
+@pytest.fixture(scope="module")
+def full_size():
+    model = TriPlaneUNet(reference_on_xy_only=True)
+    sizes = ((32, 32), (16, 32), (16, 32))
+    return model, _abstract(model, _inputs(sizes=sizes, batch=1))
+
+
+def test_full_size_has_the_releases_live_parameters(full_size):
+    _, abstract = full_size
+    assert sum(leaf.size for leaf in jax.tree.leaves(abstract)) == 132_172_804
+    assert {leaf.dtype for leaf in jax.tree.leaves(abstract)} == {jnp.dtype("float32")}
+
+
+def test_full_size_converts_and_ignores_exactly_the_dead_tensors(full_size):
+    model, abstract = full_size
+    state, tensors, used = _released_shapes()
+    rules = table(model)
+    assert {key for key in used if targets(key, rules)} == {key for key in used if used[key]}
+    assert set(ignored(model)) == {key for key in used if not used[key]} | {"diffusion_model.zeros"}
+    params = convert_mtov(tensors, model, expected=abstract)
+    assert sum(p.size for p in jax.tree.leaves(params)) == state["num_parameters_effective"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("diffusion_model.mid_attn.qkv.weight"), "missing.*middle/joint_att"),
+        (lambda s: s.update(stray=np.zeros(3)), "left over.*stray"),
+        (
+            lambda s: s.update({"diffusion_model.output_bg_blocks.9.0.new": np.zeros(1)}),
+            "left over",
+        ),
+        (lambda s: s.update({"diffusion_model.out.2.bias": np.zeros(5)}), "shape.*conv_out/bias"),
+    ],
+)
+def test_unfit_state_dicts_are_refused(release, weights, change, message):
+    model, params = release
+    spoiled = dict(weights)
+    change(spoiled)
+    with pytest.raises(InputError, match=message):
+        convert_mtov(spoiled, model, expected=params)

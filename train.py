@@ -1,0 +1,31 @@
+"""Trains one stage, or all of them in turn.
+
+python train.py --config=configs/autoencoder.py:demo --workdir=runs/demo/autoencoder
+python train.py --config=configs/all.py:demo --workdir=runs/demo
+"""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from moditalker_jax.errors import InputError
+from moditalker_jax.training.run import run
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "configs/STAGE.py[:VARIANT]")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; resumes what it holds.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the config that the flags name."""
+    del arguments
+    try:
+        run(_CONFIG.value.to_dict(), Path(_WORKDIR.value))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    app.run(main)
