@@ -1,7 +1,7 @@
 """Trains one stage, or all of them in turn.
 
 python train.py --config=configs/autoencoder.py:demo --workdir=runs/demo/autoencoder
-python train.py --config=configs/all.py:demo --workdir=runs/demo
+python train.py --config=configs/all.py:demo --workdir=runs/demo --directory=data/synthetic
 """
 
 import sys
@@ -14,6 +14,7 @@ from moditalker_jax.errors import InputError
 from moditalker_jax.training.run import run
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/STAGE.py[:VARIANT]")
+_DIRECTORY = flags.DEFINE_string("directory", None, "Shards to train on; default: the config's.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; resumes what it holds.")
 flags.mark_flags_as_required(["config", "workdir"])
 
@@ -22,7 +23,7 @@ def main(arguments: list[str]) -> None:
     """Runs the config that the flags name."""
     del arguments
     try:
-        run(_CONFIG.value.to_dict(), Path(_WORKDIR.value))
+        run(_CONFIG.value.to_dict(), Path(_WORKDIR.value), directory=_DIRECTORY.value)
     except InputError as error:
         sys.exit(f"error: {error}")
 

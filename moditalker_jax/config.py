@@ -14,6 +14,8 @@ from typing import Any, Literal
 from moditalker_jax.errors import InputError
 
 StageName = Literal["atom", "autoencoder", "landmark_autoencoder", "mtov"]
+STAGES: tuple[StageName, ...] = ("autoencoder", "landmark_autoencoder", "atom", "mtov")
+"""The four stages, each after those that it needs."""
 CONFIG_FILE = "config.json"
 
 
@@ -26,15 +28,12 @@ class DataConfig:
       latents: tri-plane latents of `directory`, relative to the workdir's parent (MToV only).
       source: MToV trains on cached "latents", or encodes "clips" in every step.
       disc_radius: radius of the landmark discs in pixels; None scales the paper's 3 px at 256.
-      landmark_jitter: standard deviation, in pixels of a 256 px frame, of one random shift of
-        all landmarks of a clip, so that MToV forgives a face finder's bias.
     """
 
     directory: str
     latents: str = "latents"
     source: Literal["latents", "clips"] = "latents"
     disc_radius: float | None = None
-    landmark_jitter: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-from einops import rearrange, repeat
+from einops import repeat
 
 from moditalker_jax.models.autoencoder import TriPlaneAutoencoder
 from moditalker_jax.triplane import TriPlane
@@ -18,9 +18,12 @@ from moditalker_jax.triplane import TriPlane
 
 @flax.struct.dataclass
 class Latents:
-    """Latents of a batch of clips (paper figure 2): Z, Z_L, Z_P and Z_I, each (B, ...) planes."""
+    """Latents of a batch of clips (paper figure 2): Z, Z_L, Z_P and Z_I, each (B, ...) planes.
 
-    video: TriPlane
+    `video` is None where the clip is still to be made.
+    """
+
+    video: TriPlane | None
     landmark: TriPlane
     pose: TriPlane
     reference: TriPlane
@@ -61,17 +64,22 @@ class ClipEncoder:
 
         Args:
           params: of both autoencoders.
-          batch: video, landmark_video and pose_video (B, T, H, W, 3), reference (B, H, W, 3).
+          batch: landmark_video and pose_video (B, T, H, W, 3), reference (B, H, W, 3), which is
+            repeated over time, and, unless the clip is still to be made, video (B, T, H, W, 3).
         """
-        reference = repeat(batch["reference"], "b h w c -> b t h w c", t=batch["video"].shape[1])
-        # One pass of the RGB encoder over three batches in one.
-        rgb = jnp.stack([batch["video"], batch["pose_video"], reference])
-        encoded = self.encode_rgb(params, rearrange(rgb, "n b t h w c -> (n b) t h w c"))
-        video, pose, reference_latents = (
-            jax.tree.map(lambda plane, i=i: jnp.split(plane, 3)[i], encoded) for i in range(3)
+        pose = batch["pose_video"]
+        reference = repeat(batch["reference"], "b h w c -> b t h w c", t=pose.shape[1])
+        rgb = [pose, reference] + ([batch["video"]] if "video" in batch else [])
+        # One pass of the RGB encoder over all of them as one batch.
+        encoded = self.encode_rgb(params, jnp.concatenate(rgb))
+        pose, reference, *video = (
+            TriPlane(*planes)
+            for planes in zip(
+                *(jnp.split(plane, len(rgb)) for plane in jax.tree.leaves(encoded)), strict=True
+            )
         )
         landmark = self.encode_landmarks(params, batch["landmark_video"])
-        return Latents(video, landmark, pose, reference_latents)
+        return Latents(video[0] if video else None, landmark, pose, reference)
 
     def decode(self, params: Mapping[str, Any], latents: TriPlane) -> jax.Array:
         """Frames (B, T, H, W, 3) in [-1, 1]."""

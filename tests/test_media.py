@@ -85,26 +85,18 @@ def test_other_rates_come_out_at_25_by_time(tmp_path, rate):
     got = frames.mean((1, 2, 3))
     expected = np.interp(np.arange(50) / 25, np.arange(count) / rate, levels)
     # Never further off than half a source frame.
-    assert np.abs(got - expected).max() <= 0.5 * 200 / (count - 1) + 1.5
+    assert np.abs(got - expected).max() <= 0.5 * 200 / (count - 1) + 2.5
 
 
 def test_variable_rate_is_resampled_by_timestamps(tmp_path):
     path = tmp_path / "a.mkv"
-    times = [0, 40, 80, 500, 520, 540, 1000, 1040]
-    write_timed_video(path, times, [0, 30, 60, 90, 120, 150, 180, 210])
+    times = np.array([0, 43, 81, 503, 517, 546, 1001, 1039])
+    levels = np.array([0, 30, 60, 90, 120, 150, 180, 210])
+    write_timed_video(path, times, levels)
     got = np.stack(list(iterate_frames(path))).mean((1, 2, 3))
-    wanted = [[0, 30, 60, 90, 120, 150, 180, 210][_nearest(times, k * 40)] for k in range(len(got))]
-    assert len(got) >= 27
-    ties = [
-        abs(sorted(abs(np.array(times) - k * 40))[0] - sorted(abs(np.array(times) - k * 40))[1])
-        for k in range(len(got))
-    ]
-    clear = np.array(ties) > 1
-    assert np.abs(got - wanted)[clear].max() <= 3
-
-
-def _nearest(times, time):
-    return int(np.abs(np.array(times) - time).argmin())
+    assert len(got) == 27
+    nearest = np.abs(times[:, None] - 40 * np.arange(27)).argmin(0)
+    assert np.abs(got - levels[nearest]).max() <= 3
 
 
 def test_rotation_of_the_file_is_honoured(tmp_path):

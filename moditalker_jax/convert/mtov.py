@@ -28,15 +28,15 @@ def _pointwise(module: str, path: str) -> tuple[Rule, ...]:
     )
 
 
-def _residual(module: str, path: str) -> tuple[Rule, ...]:
-    return (
+def _residual(module: str, path: str, *, skip: bool = True) -> tuple[Rule, ...]:
+    rules = (
         *layer_norm(f"{module}.in_layers.0", f"{path}/norm_in"),
         *linear(f"{module}.in_layers.2", f"{path}/conv_in"),
         *linear(f"{module}.emb_layers.1", f"{path}/time"),
         *layer_norm(f"{module}.out_layers.0", f"{path}/norm_out"),
         *linear(f"{module}.out_layers.3", f"{path}/conv_out"),
-        *_pointwise(f"{module}.skip_connection", f"{path}/skip"),
     )
+    return (*rules, *_pointwise(f"{module}.skip_connection", f"{path}/skip")) if skip else rules
 
 
 def _attention(module: str, path: str) -> tuple[Rule, ...]:
@@ -52,7 +52,7 @@ def _block(block: str, joint: str, path: str, plan: BlockPlan) -> tuple[Rule, ..
     if plan.attention:
         rules += _attention(f"{block}.1", f"{path}/plane_attention")
     if plan.ending:
-        rules += _residual(f"{block}.{1 + plan.attention}", f"{path}/ending")
+        rules += _residual(f"{block}.{1 + plan.attention}", f"{path}/ending", skip=False)
     return (*rules, *_attention(joint, f"{path}/joint_attention"))
 
 

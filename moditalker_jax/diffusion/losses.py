@@ -39,7 +39,7 @@ def atom_loss(
       Scalars "reconstruction" and "velocity", each times its weight, and "loss", their sum.
     """
     error = x0_prediction - x0
-    both = None if mask is None else mask[:, 1:] & mask[:, :-1]
+    both = None if mask is None else mask[:, 1:] * mask[:, :-1]
     reconstruction = reconstruction_weight * _masked_mean(error**2, mask)
     velocity = velocity_weight * _masked_mean(jnp.diff(error, axis=1) ** 2, both)
     return {

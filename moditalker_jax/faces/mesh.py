@@ -32,7 +32,7 @@ class Roi:
         scale = self.size / size
         cos, sin = np.cos(self.angle) * scale, np.sin(self.angle) * scale
         linear = np.array([[cos, -sin], [sin, cos]])
-        return np.concatenate([linear, (self.centre - linear @ [size / 2] * 2)[:, None]], axis=1)
+        return np.concatenate([linear, (self.centre - linear @ np.full(2, size / 2))[:, None]], axis=1)
 
 
 class FaceMesh:

@@ -49,3 +49,21 @@ def written_aside(path: str | Path) -> Iterator[Path]:
         # NotADirectoryError and the like were told above; there is nothing to remove then.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: str | Path) -> None:
+    """Finds out before long work whether `path` can be written; its folder is made.
+
+    Raises:
+      InputError: as `written_aside`.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another output path"
+        ) from error

@@ -14,6 +14,9 @@ from moditalker_jax.media.decoding import decode_frames, open_media
 from moditalker_jax.media.files import written_aside
 from moditalker_jax.spec import AUDIO_SAMPLE_RATE, FPS
 
+_LONGEST_LAST_FRAME = 0.1
+"""Seconds; slower cameras than ten frames a second are not meant here."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Video:
@@ -59,15 +62,30 @@ def iterate_frames(
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         timed = _with_times(decode_frames(container, stream, path), stream)
+        size = None
         for frame, repeats in _resample_times(timed, fps):
+            # A stream may change its size midway; the first frame's holds.
+            size = size or _scaled_size(frame, max_side)
             if repeats:
-                picture = _to_rgb(frame, max_side)
-                for _ in range(repeats):
-                    yield picture
+                yield from [_to_rgb(frame, size, path)] * repeats
 
 
-def read_video_audio(path: str | Path, num_frames: int, *, fps: int = FPS) -> np.ndarray | None:
+def estimate_frames(path: str | Path, *, fps: int = FPS) -> int:
+    """Frames that a video has at `fps` by its header's word, 0 if it does not say; fast."""
+    with open_media(path) as container:
+        return round((container.duration or 0) / av.time_base * fps)
+
+
+def read_video_audio(
+    path: str | Path, num_frames: int, *, fps: int = FPS, advance: float = 0.0
+) -> np.ndarray | None:
     """Reads the sound beside a video's first `num_frames` frames.
+
+    Args:
+      path: the video file.
+      num_frames: frames at `fps` that the sound shall last.
+      fps: frames a second.
+      advance: seconds by which the sound trails the picture; it is moved forward by as much.
 
     Returns:
       (num_frames * 16000 / fps,) float32 whose sample 0 belongs to the first picture, or None if
@@ -78,7 +96,7 @@ def read_video_audio(path: str | Path, num_frames: int, *, fps: int = FPS) -> np
             return None
         stream = container.streams.video[0]
         start = float((stream.start_time or 0) * stream.time_base)
-    audio = read_audio(path, start=start)
+    audio = read_audio(path, start=start + advance)
     return fit_to_frames(audio, num_frames, fps=fps)
 
 
@@ -179,9 +197,9 @@ def _with_times(frames: Iterable[av.VideoFrame], stream) -> Iterator[tuple[float
         time = previous + step if frame.time is None else frame.time - origin
         if time > previous:
             yield time, frame
-            previous = time
-    # The last frame lasts as long as any other.
-    yield previous + step, None
+            step, previous = time - previous, time
+    # No timestamp ends the last frame: let it last as long as the one before, but not frozen.
+    yield previous + min(step, _LONGEST_LAST_FRAME), None
 
 
 def _resample_times(timed, fps: int) -> Iterator[tuple[av.VideoFrame, int]]:
@@ -199,9 +217,18 @@ def _resample_times(timed, fps: int) -> Iterator[tuple[av.VideoFrame, int]]:
         previous_time, previous = time, frame
 
 
-def _to_rgb(frame: av.VideoFrame, max_side: int | None) -> np.ndarray:
+def _scaled_size(frame: av.VideoFrame, max_side: int | None) -> tuple[int, int]:
+    """Width and height, before turning upright."""
     scale = min(1.0, max_side / max(frame.width, frame.height)) if max_side else 1.0
-    picture = frame.to_ndarray(
-        format="rgb24", width=round(frame.width * scale), height=round(frame.height * scale)
-    )
+    return max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
+
+
+def _to_rgb(frame: av.VideoFrame, size: tuple[int, int], path: str | Path) -> np.ndarray:
+    try:
+        picture = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(
+            f"{path}: its pictures ({frame.format.name}) cannot be converted; save it as h264"
+        ) from error
+    # The file's rotation counts counterclockwise, as rot90 does.
     return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))

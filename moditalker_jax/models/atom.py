@@ -5,56 +5,23 @@ from its noised form. What depends on neither x_t nor the timestep is computed b
 `AToM.encode_conditions`, once for a window, and `AToM.denoise` runs at every diffusion step.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import flax.linen as nn
 import flax.struct
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
 from moditalker_jax import spec
-from moditalker_jax.nn.attention import EncoderLayer, RotaryAttention, layer_norm
+from moditalker_jax.nn.attention import EncoderLayer, layer_norm
+from moditalker_jax.nn.disentangled_attention import DecoderLayer, LayerMemory, MemoryPositions
 from moditalker_jax.nn.embeddings import rotary_angles, sinusoidal_embedding
-from moditalker_jax.nn.film import FiLM
 
 NUM_TIME_TOKENS = 2
 NUM_ENCODER_LAYERS = 2
-
-
-@flax.struct.dataclass
-class LayerMemory:
-    """Keys and values that a decoder layer reads from L tokens (heads of width D / heads).
-
-    The lip part reads all tokens, the merged face only the last M of them (no audio).
-
-    Attributes:
-      lip_keys: (B, L, heads, D / heads).
-      merged_keys: (B, M, heads, D / heads); other than lip_keys, since positions differ.
-      values: (B, L, heads, D / heads), the same for both.
-    """
-
-    lip_keys: Array
-    merged_keys: Array
-    values: Array
-
-    def join(self, other: "LayerMemory") -> "LayerMemory":
-        """Both memories as one; the tokens that the merged face does not see stay first.
-
-        All of the other's tokens must be seen by the merged face.
-        """
-        pairs = zip(
-            (self.lip_keys, self.merged_keys, self.values),
-            (other.lip_keys, other.merged_keys, other.values),
-            strict=True,
-        )
-        return LayerMemory(*(jnp.concatenate(pair, axis=1) for pair in pairs))
-
-    @property
-    def merged_values(self) -> Array:
-        """(B, M, heads, D / heads)."""
-        return self.values[:, -self.merged_keys.shape[1] :]
 
 
 @flax.struct.dataclass
@@ -72,13 +39,6 @@ class AToMConditions:
     memories: tuple[LayerMemory, ...]
 
 
-class MemoryPositions(NamedTuple):
-    """Rotary positions of a memory's tokens: (L,) as the lip part, (M,) as the merged face."""
-
-    lip: np.ndarray
-    merged: np.ndarray
-
-
 class PooledFeature(nn.Module):
     """Mean of the tokens (B, L, D), then LayerNorm, linear, SiLU, linear: (B, D)."""
 
@@ -92,78 +52,6 @@ class PooledFeature(nn.Module):
 
     def __call__(self, tokens: Array) -> Array:
         return self.out(nn.silu(self.hidden(self.norm(tokens.mean(axis=1)))))
-
-
-class DecoderLayer(nn.Module):
-    """Disentangled attention over the lip part and the upper face (paper figure 4).
-
-    Both parts share the self-attention, its norms and FiLMs; both cross-attentions share their
-    weights. The merged face replaces its input: no residual passes around it, as in the release.
-    """
-
-    width: int
-    num_heads: int
-    dropout_rate: float = 0.0
-    dtype: DTypeLike = jnp.float32
-
-    def setup(self):
-        attention = (self.width, self.num_heads, self.dropout_rate, self.dtype)
-        self.self_attention = RotaryAttention(*attention)
-        self.cross_attention = RotaryAttention(*attention)
-        self.part_norm_0 = layer_norm(self.dtype)
-        self.part_norm_1 = layer_norm(self.dtype)
-        self.merged_norm = layer_norm(self.dtype)
-        self.part_film_0 = FiLM(self.dtype)
-        self.part_film_1 = FiLM(self.dtype)
-        self.merged_film = FiLM(self.dtype)
-        self.out = nn.Dense(2 * self.width, dtype=self.dtype)
-        self.dropout = nn.Dropout(self.dropout_rate)
-
-    def remember(self, tokens: Array, positions: MemoryPositions) -> LayerMemory:
-        """The memory of tokens (B, L, D), of which the merged face sees the last M."""
-        merged_tokens = tokens[:, -len(positions.merged) :]
-        return LayerMemory(
-            lip_keys=self.cross_attention.keys(tokens, rotary_angles(positions.lip, self.width)),
-            merged_keys=self.cross_attention.keys(
-                merged_tokens, rotary_angles(positions.merged, self.width)
-            ),
-            values=self.cross_attention.values(tokens),
-        )
-
-    def __call__(
-        self,
-        x: Array,
-        lip_vector: Array,
-        upper_vector: Array,
-        memory: LayerMemory,
-        *,
-        deterministic: bool,
-    ) -> Array:
-        """x (B, T, 2D) = lip and upper part; vectors (B, D) -> (B, T, 2D)."""
-        angles = rotary_angles(np.arange(x.shape[1]), self.width)
-
-        def self_attend(part):
-            read = self.self_attention(part, angles, deterministic=deterministic)
-            return self.dropout(read, deterministic=deterministic)
-
-        def cross_attend(queries, keys, values):
-            read = self.cross_attention.attend(
-                queries, angles, keys, values, deterministic=deterministic
-            )
-            return self.dropout(read, deterministic=deterministic)
-
-        lip, upper = jnp.split(x, 2, axis=-1)  # 2 x (B, T, D)
-        lip = lip + self.part_film_0(self_attend(self.part_norm_0(lip)), lip_vector)
-        upper = upper + self.part_film_0(self_attend(self.part_norm_0(upper)), upper_vector)
-
-        read = cross_attend(self.part_norm_1(lip), memory.lip_keys, memory.values)
-        lip = lip + self.part_film_1(read, lip_vector)
-        upper = upper + self.part_film_1(self_attend(self.part_norm_1(upper)), upper_vector)
-
-        merged = self.merged_norm(lip + upper)  # (B, T, D)
-        merged = cross_attend(merged, memory.merged_keys, memory.merged_values)
-        merged = merged + self.merged_film(merged, (lip_vector + upper_vector) / 2)
-        return self.out(merged)  # (B, T, 2D)
 
 
 class AToM(nn.Module):
@@ -285,7 +173,9 @@ class AToM(nn.Module):
         self, x_t: Array, timesteps: Array, conditions: AToMConditions, *, train: bool = False
     ) -> Array:
         """Predicts x0 (B, T, 68, 3) float32 from x_t (B, T, 68, 3) at timesteps (B,)."""
-        hidden = nn.mish(self.time_hidden(sinusoidal_embedding(timesteps, self.width)))  # (B, 4D)
+        hidden = jax.nn.mish(
+            self.time_hidden(sinusoidal_embedding(timesteps, self.width))
+        )  # (B, 4D)
         vectors = self.film_vectors(self.time_vector(hidden), conditions)
         time_tokens = self.time_tokens(hidden).reshape(-1, NUM_TIME_TOKENS, self.width)
         time_tokens = self.memory_norm(time_tokens)  # (B, 2, D)

@@ -93,10 +93,10 @@ class AxisAttention(nn.Module):
         qkv = jnp.moveaxis(qkv, (-3, self.axis - 2), (0, -2))  # (3, ..., heads, L, head_width)
         query, key, value = qkv
         if angles is not None:
-            query, key = rotate(query, angles), rotate(key, angles)
+            query, key = (rotate(x, angles).astype(x.dtype) for x in (query, key))
         if first_only:
             query = query[..., :1, :]
-        out = _attend(query, key, value).astype(self.dtype)
+        out = _attend(query, key, value)
         out = jnp.moveaxis(out, -2, self.axis - 1)
         out = out.reshape(*out.shape[:-2], inner)
         return nn.Dense(x.shape[-1], dtype=self.dtype, name="out")(out)

@@ -1,0 +1,245 @@
+"""Batches for AToM and for the autoencoders, and every clip window for the latent cache.
+
+Train iterators (a seed is given) never end, and the same seed gives the same batches. Evaluation
+iterators (`seed=None`) are one pass with fixed windows. All yield dicts of numpy arrays.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines.builder import clip_type
+from data_pipelines.quiet_tensorflow import tf
+from data_pipelines.shards import Shards, open_shards
+from data_pipelines.streams import (
+    Record,
+    Remainder,
+    numpy_batches,
+    process_seeds,
+    record_stream,
+    windows_of,
+)
+from moditalker_jax import spec
+from moditalker_jax.errors import InputError
+
+Batch = dict[str, np.ndarray]
+
+
+def atom_batches(
+    directory: str | Path,
+    split: str,
+    batch_size: int,
+    *,
+    seed: int | None,
+    num_frames: int = spec.MOTION_WINDOW,
+    windows_per_clip: int = 1,
+    remainder: Remainder = "pad",
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Windows of motion and speech (paper section 4.2).
+
+    A clip shorter than the window is padded with its last frame; the mask says where. The
+    window's first frame is the reference, and the residual to it is left to the training step.
+
+    Args:
+      directory: data set of prepared clips.
+      split: "train" or "validation".
+      batch_size: windows a batch.
+      seed: of order and starts; None is one pass.
+      num_frames: T.
+      windows_per_clip: windows at each visit of a clip.
+      remainder: of one pass, see `streams.numpy_batches`.
+      process_index, process_count: which share of the split is read.
+
+    Yields:
+      motion (B, T, 68, 3) float32 = motion_scale * (frontal landmarks - mean face),
+      audio_features (B, 2T, D) float32, mask (B, T) bool, True where there is a real frame.
+
+    Raises:
+      InputError: no data set, no such split, or nothing in it.
+    """
+    shards = open_shards(directory, clip_type())
+    metadata = shards.metadata
+    mean_face = tf.constant(metadata["mean_face"], tf.float32)
+    width = metadata["audio_encoder"]["width"]
+    steps = spec.AUDIO_STEPS_PER_FRAME
+
+    def cut(record: Record, start: tf.Tensor) -> Record:
+        frontal = record["frontal_landmarks"]
+        motion = metadata["motion_scale"] * (frontal - mean_face)
+        times = start + tf.range(num_frames, dtype=tf.int64)
+        mask = times < tf.shape(frontal, tf.int64)[0]
+        audio = _window(record["audio_features"], steps * start, steps * num_frames)
+        return {
+            "motion": _window(motion, start, num_frames),
+            "audio_features": tf.ensure_shape(audio, (steps * num_frames, width)),
+            "mask": mask,
+        }
+
+    order_seed, window_seed = process_seeds(seed, process_index)
+    windows = windows_of(
+        record_stream(
+            shards,
+            split,
+            ("frontal_landmarks", "audio_features"),
+            seed=order_seed,
+            process_index=process_index,
+            process_count=process_count,
+        ),
+        cut,
+        num_frames=num_frames,
+        length=lambda record: tf.shape(record["frontal_landmarks"])[0],
+        windows_per_clip=windows_per_clip,
+        seed=None if seed is None else window_seed,
+    )
+    nothing = f"{directory}: split {split!r} holds no clip; write it again"
+    return numpy_batches(windows, batch_size, remainder=remainder, nothing=nothing)
+
+
+def clip_batches(
+    directory: str | Path,
+    split: str,
+    batch_size: int,
+    *,
+    seed: int | None,
+    num_frames: int = spec.CLIP_FRAMES,
+    resolution: int | None = None,
+    windows_per_clip: int = 1,
+    remainder: Remainder = "pad",
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Short clips of video with their landmarks (paper section 4.3).
+
+    Clips of fewer than `num_frames` frames are left out.
+
+    Args:
+      directory, split, batch_size, seed, windows_per_clip, remainder, process_index,
+        process_count: as in `atom_batches`.
+      num_frames: T.
+      resolution: side of the frames; None is that of the data set.
+
+    Yields:
+      video (B, T, R, R, 3) uint8, landmarks (B, T, 68, 3) float32 in units of the frame's width,
+      reference (B, R, R, 3) uint8, the window's first frame.
+
+    Raises:
+      InputError: no data set, no such split, or no clip in it is long enough.
+    """
+    shards = open_shards(directory, clip_type())
+    resize = _resizer(shards, resolution)
+
+    def cut(record: Record, start: tf.Tensor) -> Record:
+        video = resize(_decode(record["frames"][start : start + num_frames]))
+        landmarks = record["landmarks"][start : start + num_frames]
+        return {"video": video, "landmarks": landmarks, "reference": video[0]}
+
+    order_seed, window_seed = process_seeds(seed, process_index)
+    windows = windows_of(
+        record_stream(
+            shards,
+            split,
+            ("frames", "landmarks"),
+            seed=order_seed,
+            process_index=process_index,
+            process_count=process_count,
+        ).filter(lambda _, record: tf.shape(record["frames"])[0] >= num_frames),
+        cut,
+        num_frames=num_frames,
+        length=lambda record: tf.shape(record["frames"])[0],
+        windows_per_clip=windows_per_clip,
+        seed=None if seed is None else window_seed,
+    )
+    nothing = _too_short(directory, split, num_frames)
+    return numpy_batches(windows, batch_size, remainder=remainder, nothing=nothing)
+
+
+def clip_windows(
+    directory: str | Path,
+    split: str,
+    *,
+    num_frames: int = spec.CLIP_FRAMES,
+    stride: int = spec.CLIP_FRAMES,
+    resolution: int | None = None,
+) -> Iterator[dict[str, np.ndarray | str | int]]:
+    """Every window of every clip, once, for encoding latents.
+
+    Windows start at multiples of `stride`; the last one of a clip ends with the clip, so that
+    every frame is seen if `stride <= num_frames`. Clips shorter than a window are left out.
+
+    Yields:
+      name (str, the clip's), start (int, the window's first frame), video (T, R, R, 3) uint8,
+      landmarks (T, 68, 3) float32 in units of the frame's width, reference (R, R, 3) uint8.
+
+    Raises:
+      InputError: as `clip_batches`.
+    """
+    shards = open_shards(directory, clip_type())
+    records = record_stream(shards, split, ("name", "frames", "landmarks"), seed=None)
+    nothing = _too_short(directory, split, num_frames)
+    resize = _resizer(shards, resolution)
+
+    def decode(_: tf.Tensor, record: Record) -> Record:
+        return {**record, "frames": resize(_decode(record["frames"]))}
+
+    clips = records.filter(lambda _, record: tf.shape(record["frames"])[0] >= num_frames)
+    clips = clips.map(decode).prefetch(1)
+    return _all_windows(clips, num_frames, stride, nothing)
+
+
+def _all_windows(
+    clips: tf.data.Dataset, num_frames: int, stride: int, nothing: str
+) -> Iterator[dict[str, np.ndarray | str | int]]:
+    empty = True
+    for clip in clips.as_numpy_iterator():
+        empty = False
+        last = len(clip["frames"]) - num_frames
+        for start in sorted({*range(0, last + 1, stride), last}):
+            video = clip["frames"][start : start + num_frames]
+            yield {
+                "name": clip["name"].decode(),
+                "start": start,
+                "video": video,
+                "landmarks": clip["landmarks"][start : start + num_frames],
+                "reference": video[0],
+            }
+    if empty:
+        raise InputError(nothing)
+
+
+def _window(sequence: tf.Tensor, start: tf.Tensor, length: int) -> tf.Tensor:
+    """`length` steps from `start`; past the end the last step is repeated."""
+    last = tf.shape(sequence, tf.int64)[0] - 1
+    times = tf.minimum(start + tf.range(length, dtype=tf.int64), last)
+    return tf.gather(sequence, times)
+
+
+def _decode(frames: tf.Tensor) -> tf.Tensor:
+    """JPEG bytes (T,) to uint8 (T, H, W, 3)."""
+
+    def decode(frame: tf.Tensor) -> tf.Tensor:
+        return tf.io.decode_jpeg(frame, channels=3, dct_method="INTEGER_ACCURATE")
+
+    return tf.map_fn(decode, frames, fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8))
+
+
+def _resizer(shards: Shards, resolution: int | None) -> Callable[[tf.Tensor], tf.Tensor]:
+    stored = shards.metadata["resolution"]
+    side = stored if resolution is None else resolution
+
+    def resize(video: tf.Tensor) -> tf.Tensor:
+        if side != stored:
+            video = tf.image.resize(video, (side, side), antialias=True)
+            video = tf.cast(tf.clip_by_value(tf.round(video), 0.0, 255.0), tf.uint8)
+        return tf.ensure_shape(video, (None, side, side, 3))
+
+    return resize
+
+
+def _too_short(directory: str | Path, split: str, num_frames: int) -> str:
+    return (
+        f"{directory}: no clip of split {split!r} has {num_frames} frames; "
+        "prepare longer clips or take shorter windows"
+    )

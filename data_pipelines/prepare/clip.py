@@ -1,0 +1,100 @@
+"""One video file to one prepared clip: pictures, sound, landmarks, audio features in step."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines.records import PreparedClip, pcm16
+from moditalker_jax.audio_features import AudioEncoder
+from moditalker_jax.errors import InputError
+from moditalker_jax.faces import FaceFinder, clip_crop, crop_frames
+from moditalker_jax.landmarks import frontalize
+from moditalker_jax.media.video import iterate_frames, read_video_audio
+from moditalker_jax.spec import CLIP_FRAMES
+
+MAX_FACELESS_SHARE = 0.3
+"""A video with more frames without a face than this is refused."""
+
+_log = logging.getLogger(__name__)
+
+
+def prepare_clip(
+    path: str | Path,
+    *,
+    resolution: int,
+    finder: FaceFinder,
+    encoder: AudioEncoder,
+    name: str | None = None,
+    audio_offset_ms: float = 0.0,
+    on_frame: Callable[[], object] = lambda: None,
+) -> PreparedClip:
+    """Prepares a whole video of one speaking face.
+
+    The file is read twice, first to follow the face, then to crop, so that memory holds only the
+    cropped pictures. One crop serves the whole video: the picture stays as steady as the camera.
+
+    Args:
+      path: any video file with sound.
+      resolution: side of the square pictures in pixels.
+      finder: follows the face.
+      encoder: makes the audio features, from the whole sound at once.
+      name: of the clip and its speaker; the file's stem if None.
+      audio_offset_ms: by how much the sound trails the lips; it is moved forward by as much.
+      on_frame: called for each frame in which the face was looked for.
+
+    Raises:
+      InputError: unreadable, without pictures or sound, shorter than one clip of 16 frames, or
+        without a face in more than 30 % of its frames.
+    """
+    path = Path(path)
+    landmarks = finder.track(_counted(iterate_frames(path), on_frame))
+    if len(landmarks) < CLIP_FRAMES:
+        raise InputError(f"{path}: {len(landmarks)} frames are too few; give {CLIP_FRAMES} or more")
+    landmarks = hold_landmarks(landmarks, path)
+    audio = read_video_audio(path, len(landmarks), advance=audio_offset_ms / 1000)
+    if audio is None:
+        raise InputError(f"{path}: has no sound; give a video with an audio track")
+    box = clip_crop(landmarks)
+    frames = np.stack(list(crop_frames(iterate_frames(path), box, resolution)))
+    frontal_landmarks, _ = frontalize(landmarks)
+    name = name or path.stem
+    return PreparedClip(
+        name=name,
+        speaker=name,
+        frames=frames,
+        landmarks=box.to_crop(landmarks),
+        frontal_landmarks=frontal_landmarks,
+        audio_features=encoder(audio),
+        audio=pcm16(audio, len(frames)),
+    )
+
+
+def hold_landmarks(landmarks: np.ndarray, path: str | Path) -> np.ndarray:
+    """Fills frames without a face with the last landmarks seen, the first frames with the first.
+
+    Args:
+      landmarks: (T, 68, 3), NaN where no face was found.
+      path: the file, for the messages.
+
+    Raises:
+      InputError: no face at all, or none in more than 30 % of the frames.
+    """
+    found = np.isfinite(landmarks).all((1, 2))
+    lost = int(np.count_nonzero(~found))
+    if lost > MAX_FACELESS_SHARE * len(found):
+        raise InputError(
+            f"{path}: no face in {lost} of {len(found)} frames, more than "
+            f"{MAX_FACELESS_SHARE:.0%}; cut the video to where one face is seen"
+        )
+    if lost:
+        _log.warning("%s: no face in %d of %d frames; held the last one", path, lost, len(found))
+    held = np.maximum.accumulate(np.where(found, np.arange(len(found)), found.argmax()))
+    return landmarks[held]
+
+
+def _counted(frames: Iterable[np.ndarray], on_frame: Callable[[], object]) -> Iterator[np.ndarray]:
+    for frame in frames:
+        yield frame
+        on_frame()

@@ -1,0 +1,172 @@
+"""The record contract: what one prepared clip holds, and what a data set says about itself.
+
+Plain numpy, so that preparing and synthesising clips needs no TensorFlow.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moditalker_jax import spec
+from moditalker_jax.errors import InputError
+
+SAMPLES_PER_FRAME = spec.AUDIO_SAMPLE_RATE // spec.FPS
+MAX_CLIP_FRAMES = 300
+"""Longer clips are cut, so that a reader who wants 16 frames never loads minutes of video."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedClip:
+    """One talking face, cropped and cut to 25 fps, with its sound: T frames that belong together.
+
+    Attributes:
+      name: unique within its split.
+      speaker: whose face it is.
+      frames: (T, R, R, 3) uint8 RGB.
+      landmarks: (T, 68, 3) float32 in units of the crop's width: x right and y down from the top
+        left corner, z on the same scale towards the viewer.
+      frontal_landmarks: (T, 68, 3) float32 without head pose, in the mean face's units: x right,
+        y up, z towards the viewer.
+      audio_features: (2T, D) float32 at 50 Hz.
+      audio: (T * 640,) int16 mono at 16 kHz.
+
+    Raises:
+      ValueError: shapes or types that disagree, or numbers that are not finite.
+    """
+
+    name: str
+    speaker: str
+    frames: np.ndarray
+    landmarks: np.ndarray
+    frontal_landmarks: np.ndarray
+    audio_features: np.ndarray
+    audio: np.ndarray
+
+    def __post_init__(self):
+        length = len(self.frames)
+        points = (length, spec.NUM_LANDMARKS, 3)
+        side = self.frames.shape[1] if self.frames.ndim == 4 else 0
+        self._require("frames", np.uint8, (length, side, side, 3))
+        self._require("landmarks", np.float32, points)
+        self._require("frontal_landmarks", np.float32, points)
+        width = self.audio_features.shape[-1]
+        steps = spec.AUDIO_STEPS_PER_FRAME * length
+        self._require("audio_features", np.float32, (steps, width))
+        self._require("audio", np.int16, (length * SAMPLES_PER_FRAME,))
+
+    def _require(self, field: str, dtype: type, shape: tuple[int, ...]) -> None:
+        array = getattr(self, field)
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(
+                f"clip {self.name}: {field} is {array.dtype} {array.shape}, "
+                f"not {np.dtype(dtype)} {shape}"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"clip {self.name}: {field} holds numbers that are not finite")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def resolution(self) -> int:
+        """The side of the square frames in pixels."""
+        return self.frames.shape[1]
+
+    def piece(self, start: int, stop: int) -> "PreparedClip":
+        """Frames [start, stop) with everything that belongs to them, named after its start."""
+        steps = spec.AUDIO_STEPS_PER_FRAME
+        return dataclasses.replace(
+            self,
+            name=f"{self.name}-{start:06d}",
+            frames=self.frames[start:stop],
+            landmarks=self.landmarks[start:stop],
+            frontal_landmarks=self.frontal_landmarks[start:stop],
+            audio_features=self.audio_features[start * steps : stop * steps],
+            audio=self.audio[start * SAMPLES_PER_FRAME : stop * SAMPLES_PER_FRAME],
+        )
+
+    def pieces(self, max_frames: int = MAX_CLIP_FRAMES) -> Iterator["PreparedClip"]:
+        """The clip itself if it is short enough, or the fewest pieces of about equal length."""
+        if len(self) <= max_frames:
+            yield self
+            return
+        count = -(-len(self) // max_frames)
+        edges = [round(i * len(self) / count) for i in range(count + 1)]
+        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+            yield self.piece(start, stop)
+
+
+def pcm16(waveform: np.ndarray, num_frames: int) -> np.ndarray:
+    """A float waveform as the record's audio: exactly `num_frames * 640` int16 samples.
+
+    Args:
+      waveform: (n,) at 16 kHz in [-1, 1]; cut or padded with silence, and clipped.
+      num_frames: video frames T.
+    """
+    samples = np.zeros(num_frames * SAMPLES_PER_FRAME, np.float32)
+    kept = waveform[: len(samples)]
+    samples[: len(kept)] = kept
+    return np.round(np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16)
+
+
+def dataset_metadata(
+    *,
+    resolution: int,
+    audio_encoder: Mapping[str, Any],
+    landmark_backend: str,
+    motion_scale: float,
+    mean_face: np.ndarray | Sequence[Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """What travels with the shards, as plain JSON values.
+
+    Args:
+      resolution: side of the frames in pixels.
+      audio_encoder: {"name", "width", "version"} of what made `audio_features`.
+      landmark_backend: what found the landmarks, such as "mediapipe" or "synthetic".
+      motion_scale: AToM's motion space is `motion_scale * (frontal_landmarks - mean_face)`.
+      mean_face: (68, 3).
+      more: further facts worth keeping (JSON values), such as the command's arguments.
+    """
+    missing = {"name", "width", "version"} - set(audio_encoder)
+    if missing:
+        raise ValueError(f"audio_encoder lacks {', '.join(sorted(missing))}")
+    mean_face = np.asarray(mean_face, np.float64)
+    if mean_face.shape != (spec.NUM_LANDMARKS, 3):
+        raise ValueError(f"mean_face is {mean_face.shape}, not ({spec.NUM_LANDMARKS}, 3)")
+    return {
+        "fps": spec.FPS,
+        "resolution": int(resolution),
+        "audio_encoder": dict(audio_encoder),
+        "landmark_backend": landmark_backend,
+        "motion_scale": float(motion_scale),
+        "mean_face": mean_face.tolist(),
+        **more,
+    }
+
+
+def check_audio_encoder(
+    metadata: Mapping[str, Any], name: str, width: int, *, where: str | Path = "the data set"
+) -> None:
+    """Makes sure that the audio features are those that a model or config expects.
+
+    Raises:
+      InputError: another encoder, or another width, made the features in `where`.
+    """
+    found = metadata["audio_encoder"]
+    if (found["name"], found["width"]) != (name, width):
+        raise InputError(
+            f"{where}: its audio features are {found['name']!r} of width {found['width']}, but "
+            f"{name!r} of width {width} is asked for; prepare the data with that audio encoder, "
+            "or change the config"
+        )
+
+
+def check_split_name(split: str) -> None:
+    """Raises ValueError for a split name that cannot be part of a shard's file name."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", split):
+        raise ValueError(f"split {split!r} is not a lower-case word")

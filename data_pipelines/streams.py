@@ -1,0 +1,159 @@
+"""tf.data plumbing that the loaders share: record streams, window starts and numpy batches."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+from data_pipelines.quiet_tensorflow import tf, tfds
+from data_pipelines.shards import Shards
+from moditalker_jax.errors import InputError
+
+CACHE_BYTES = 1 << 30
+"""Splits up to this size on disk are kept in memory after the first pass."""
+
+SHUFFLE_BYTES = 256 << 20
+"""Of larger splits about this much is in the shuffle buffer."""
+
+Remainder = Literal["pad", "drop"]
+Record = dict[str, Any]
+
+
+def record_stream(
+    shards: Shards,
+    split: str,
+    fields: tuple[str, ...],
+    *,
+    seed: int | None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> tf.data.Dataset:
+    """Undecoded records of this process's share of a split, numbered: (index, record).
+
+    Args:
+      shards: the data set.
+      split: its part to read.
+      fields: features to read; pictures stay JPEG bytes.
+      seed: of the order in which records come, for ever; None is one pass in the order on disk.
+      process_index, process_count: this process and how many share the split. In one pass all
+        get equally many records.
+
+    Raises:
+      InputError: no such split, an empty one, or fewer records than processes.
+    """
+    info = shards.split(split)
+    if info.num_examples < process_count:
+        raise InputError(
+            f"{shards.directory}: split {split!r} has {info.num_examples} records for "
+            f"{process_count} processes; write more or use fewer processes"
+        )
+    share = tfds.even_splits(split, process_count, drop_remainder=seed is None)[process_index]
+    features = shards.builder.info.features
+    pictures = [name for name in fields if isinstance(features[name], tfds.features.Sequence)]
+    records = shards.builder.as_dataset(
+        split=share,
+        decoders=tfds.decode.PartialDecoding(
+            dict.fromkeys(fields, True), dict.fromkeys(pictures, tfds.decode.SkipDecoding())
+        ),
+        read_config=tfds.ReadConfig(try_autocache=False),
+        shuffle_files=False,
+    )
+    if seed is not None:
+        records = _endless(records, info, seed)
+    return records.enumerate()
+
+
+def _endless(records: tf.data.Dataset, info: Any, seed: int) -> tf.data.Dataset:
+    buffer = info.num_examples
+    if info.num_bytes <= CACHE_BYTES:
+        records = records.cache()
+    else:
+        buffer = max(16, SHUFFLE_BYTES * info.num_examples // info.num_bytes)
+    return records.shuffle(min(buffer, info.num_examples), seed=seed).repeat()
+
+
+def process_seeds(seed: int | None, process_index: int) -> tuple[int | None, int]:
+    """Seeds of the record order and of the window starts, different in each process."""
+    if seed is None:
+        return None, 0
+    order, windows = np.random.SeedSequence([seed, process_index]).generate_state(2)
+    return int(order), int(windows)
+
+
+def random_start(length: tf.Tensor, num_frames: int, seed: int, draw: tf.Tensor) -> tf.Tensor:
+    """The start of draw number `draw`, uniform over all windows inside `length` frames."""
+    choices = tf.maximum(length - num_frames + 1, 1)
+    return tf.random.stateless_uniform(
+        (), [tf.constant(seed, tf.int64), draw], minval=0, maxval=choices, dtype=tf.int64
+    )
+
+
+def even_start(
+    length: tf.Tensor, num_frames: int, window: tf.Tensor, num_windows: int
+) -> tf.Tensor:
+    """The start of window number `window` of `num_windows` spread evenly over the clip."""
+    room = tf.maximum(length - num_frames, 0)
+    return room * (2 * window + 1) // (2 * num_windows)
+
+
+def windows_of(
+    records: tf.data.Dataset,
+    cut: Callable[[Record, tf.Tensor], Record],
+    *,
+    num_frames: int,
+    length: Callable[[Record], tf.Tensor],
+    windows_per_clip: int,
+    seed: int | None,
+) -> tf.data.Dataset:
+    """`windows_per_clip` windows of every record: random ones, or with no seed evenly spread.
+
+    Args:
+      records: (index, record) pairs.
+      cut: takes a record and a window's first frame.
+      num_frames: length of a window; a shorter clip has one choice, frame 0.
+      length: the frames in a record.
+      windows_per_clip: how many at each visit of a record; more spare reading large records.
+      seed: of the starts.
+    """
+
+    def starts(index: tf.Tensor, record: Record) -> tf.data.Dataset:
+        def start(window: tf.Tensor) -> tf.Tensor:
+            frames = tf.cast(length(record), tf.int64)
+            if seed is None:
+                return even_start(frames, num_frames, window, windows_per_clip)
+            return random_start(frames, num_frames, seed, index * windows_per_clip + window)
+
+        return tf.data.Dataset.range(windows_per_clip).map(lambda w: (record, start(w)))
+
+    windows = records.flat_map(starts)
+    if seed is not None and windows_per_clip > 1:
+        # Neighbours come from one clip; let them fall into different batches.
+        windows = windows.shuffle(16 * windows_per_clip, seed=seed)
+    return windows.map(cut, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def numpy_batches(
+    elements: tf.data.Dataset, batch_size: int, *, remainder: Remainder, nothing: str
+) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of `elements` as numpy arrays, all of one size.
+
+    Args:
+      elements: dicts of tensors of fixed shapes.
+      batch_size: elements in a batch.
+      remainder: what becomes of a last batch that is not full: padded by repeating its
+        elements, or dropped.
+      nothing: message of the InputError if there is no element at all.
+    """
+    batches = elements.batch(batch_size).prefetch(2)
+    empty = True
+    for batch in batches.as_numpy_iterator():
+        empty = False
+        size = len(next(iter(batch.values())))
+        if size < batch_size:
+            if remainder == "drop":
+                return
+            repeated = np.arange(batch_size) % size
+            batch = {name: array[repeated] for name, array in batch.items()}
+        yield batch
+    if empty:
+        raise InputError(nothing)

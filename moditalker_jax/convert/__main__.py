@@ -1,0 +1,126 @@
+"""Turns a checkpoint of the authors' release into a stage that `sample.py` and notebooks load.
+
+python -m moditalker_jax.convert atom train-60.pt checkpoints/release/atom
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from configs import atom as atom_config
+from configs import autoencoder as autoencoder_config
+from configs import landmark_autoencoder as landmark_autoencoder_config
+from configs import mtov as mtov_config
+from moditalker_jax.checkpoint import save_params
+from moditalker_jax.config import stage_config, write_config
+from moditalker_jax.convert import atom, autoencoder, mtov
+from moditalker_jax.convert.tables import load_state_dict
+from moditalker_jax.errors import InputError
+from moditalker_jax.models.build import abstract_params, build_model, count_params
+
+RELEASE_DATA = {
+    "fps": 25,
+    "resolution": 256,
+    "audio_encoder": {"name": "hubert-large-ls960-ft", "width": 1024, "version": 1},
+    "landmark_backend": "bfm",
+    "motion_scale": 10.0,
+}
+"""What the release was trained on: HuBERT features, and landmarks of the BFM's 3DMM."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """How one of the release's networks becomes a stage.
+
+    Attributes:
+      config: the stage's settings at the paper's size.
+      fields: the model fields that select the release's form.
+      changes: the release's other settings, by section.
+    """
+
+    config: Callable[[], dict[str, Any]]
+    convert: Callable[[Mapping[str, Any], nn.Module], dict[str, Any]]
+    fields: Mapping[str, Any]
+    entries: tuple[str, ...] = ()
+    changes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+
+def _autoencoder(state_dict: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    return autoencoder.convert_state_dict(state_dict, model=model)
+
+
+NETWORKS = {
+    "atom": Network(
+        atom_config.paper,
+        lambda state_dict, model: atom.convert_state_dict(state_dict, model=model),
+        {"share_film": True},
+        entries=atom.ENTRIES,
+    ),
+    "autoencoder": Network(
+        autoencoder_config.paper, _autoencoder, {"mismatched_frame_rotary": True}
+    ),
+    "landmark_autoencoder": Network(
+        landmark_autoencoder_config.paper, _autoencoder, {"mismatched_frame_rotary": True}
+    ),
+    "mtov": Network(
+        mtov_config.paper,
+        lambda state_dict, model: mtov.convert_mtov(
+            state_dict, model, expected=abstract_params(model)
+        ),
+        {"reference_on_xy_only": True},
+        changes={
+            "diffusion": {"prediction_type": "epsilon"},
+            "sampling": {"rederive_epsilon": False},
+        },
+    ),
+}
+
+
+def convert_checkpoint(name: str, checkpoint: Path, out: Path) -> int:
+    """Writes a stage's workdir from the release's file; returns the number of parameters.
+
+    Raises:
+      InputError: the file does not fit the network, or `out` exists already.
+    """
+    network = NETWORKS[name]
+    if out.exists():
+        raise InputError(f"{out} exists already: choose another output directory")
+    values = network.config()
+    values["model"] |= network.fields
+    for section, fields in network.changes.items():
+        values[section] |= fields
+    config = stage_config(values)
+    model = build_model(name, config.model)
+    params = network.convert(load_state_dict(checkpoint, entries=network.entries), model)
+    aside = out.with_name(out.name + ".part")
+    aside.mkdir(parents=True, exist_ok=True)
+    save_params(aside, jax.device_put(params))
+    write_config(aside, config, RELEASE_DATA)
+    aside.rename(out)
+    return count_params(params)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(description="Converts a checkpoint of the authors' release.")
+    parser.add_argument("network", choices=NETWORKS)
+    parser.add_argument("checkpoint", type=Path, help="the release's .pt or .pth file")
+    parser.add_argument("out", type=Path, help="the stage's directory to write")
+    options = parser.parse_args(arguments)
+    try:
+        count = convert_checkpoint(options.network, options.checkpoint, options.out)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.out}: {count:,} parameters")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

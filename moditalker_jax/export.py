@@ -1,0 +1,48 @@
+"""Copies what generation needs of a run: the averaged parameters and settings of four stages.
+
+python -m moditalker_jax.export --run runs/demo --out checkpoints/demo
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from moditalker_jax.checkpoint import load_stage, save_params
+from moditalker_jax.config import STAGES, write_config
+from moditalker_jax.errors import InputError
+
+
+def export(run: Path, out: Path) -> None:
+    """Writes each stage of `run` to `out` as a workdir with nothing but averaged parameters.
+
+    Raises:
+      InputError: a stage is missing, or `out` exists already.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists already: choose another --out")
+    stages = {name: load_stage(run / name, stage=name) for name in STAGES}
+    aside = out.with_name(out.name + ".part")
+    for name, stage in stages.items():
+        (aside / name).mkdir(parents=True)
+        save_params(aside / name, stage.params)
+        write_config(aside / name, stage.config, stage.data)
+    aside.rename(out)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(description="Copies what generation needs of a run.")
+    parser.add_argument("--run", type=Path, required=True, help="directory of the four stages")
+    parser.add_argument("--out", type=Path, required=True, help="directory to write")
+    options = parser.parse_args(arguments)
+    try:
+        export(options.run, options.out)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

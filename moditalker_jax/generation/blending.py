@@ -1,0 +1,66 @@
+"""Blending the generated face into the reference frames (SPEC of the paper's appendix: jitter).
+
+Only the lower face is new; the rest of a clip is the reference frame itself, so that neither the
+autoencoder's blur nor a clip's own brightness shows outside the face.
+"""
+
+import cv2
+import numpy as np
+
+from moditalker_jax import spec
+
+MASK_MARGIN = 0.06
+"""The mask reaches this far beyond the jaw line, in units of the frame's width."""
+FEATHER = 0.025
+"""Standard deviation of the Gaussian blur of its edge, in the same units."""
+
+
+def face_mask(landmarks: np.ndarray, resolution: int) -> np.ndarray:
+    """A soft mask of the lower face: jaw line, cheeks and mouth up to the bridge of the nose.
+
+    Args:
+      landmarks: (68, 2 or 3) in units of the frame's width.
+      resolution: side of the frame in pixels.
+
+    Returns:
+      (resolution, resolution) float32 in [0, 1].
+    """
+    outline = np.concatenate([landmarks[list(spec.JAW), :2], landmarks[[28], :2]])
+    hull = cv2.convexHull(np.round(outline * resolution).astype(np.int32))
+    mask = np.zeros((resolution, resolution), np.float32)
+    cv2.fillConvexPoly(mask, hull, 1.0)
+    margin = max(1, round(MASK_MARGIN * resolution))
+    mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1,) * 2))
+    sigma = FEATHER * resolution
+    return cv2.GaussianBlur(mask, (0, 0), sigma)
+
+
+def blend(
+    generated: np.ndarray,
+    reference_frames: np.ndarray,
+    generated_landmarks: np.ndarray,
+    reference_landmarks: np.ndarray,
+) -> np.ndarray:
+    """Generated lower faces in their reference frames.
+
+    The mask covers the jaw of both, so that an open mouth is not cut and the reference's own chin
+    does not stand out beneath a closed one.
+
+    Args:
+      generated: (T, H, W, 3) in [-1, 1].
+      reference_frames: uint8 (T, H, W, 3).
+      generated_landmarks, reference_landmarks: (T, 68, 3) in units of the frame's width.
+
+    Returns:
+      uint8 (T, H, W, 3).
+    """
+    resolution = generated.shape[1]
+    masks = np.stack(
+        [
+            np.maximum(face_mask(ours, resolution), face_mask(theirs, resolution))
+            for ours, theirs in zip(generated_landmarks, reference_landmarks, strict=True)
+        ]
+    )[..., None]
+    pixels = (generated + 1.0) * 127.5
+    blended = masks * pixels + (1.0 - masks) * reference_frames
+    return np.clip(np.round(blended), 0, 255).astype(np.uint8)

@@ -1,0 +1,110 @@
+"""Landmarks to frames: MToV, clip after clip (paper section 4.3)."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from moditalker_jax.checkpoint import TrainedStage
+from moditalker_jax.conditions import landmark_video, pose_video
+from moditalker_jax.latents import ClipEncoder
+from moditalker_jax.sampling import sample_latents
+
+FinishFrames = Callable[[np.ndarray, int], np.ndarray]
+
+
+@dataclasses.dataclass
+class FrameGenerator:
+    """MToV and its autoencoders, compiled once for one clip."""
+
+    autoencoder: TrainedStage
+    landmark_autoencoder: TrainedStage
+    mtov: TrainedStage
+
+    def __post_init__(self) -> None:
+        self._encoder = ClipEncoder(self.autoencoder.model, self.landmark_autoencoder.model)
+        self._params = {
+            "autoencoder": self.autoencoder.params,
+            "landmark_autoencoder": self.landmark_autoencoder.params,
+        }
+        config = self.mtov.config
+
+        def make_clip(params, encoder_params, batch, key):
+            conditions = self._encoder.encode(encoder_params, batch)
+            latents = sample_latents(
+                self.mtov.model,
+                params,
+                conditions,
+                key,
+                diffusion=config.diffusion,
+                config=config.sampling,
+            )
+            return self._encoder.decode(encoder_params, latents)
+
+        self._make_clip = jax.jit(make_clip)
+
+    @property
+    def resolution(self) -> int:
+        """Side of the frames in pixels."""
+        return self.autoencoder.model.resolution
+
+    def __call__(
+        self,
+        landmarks: np.ndarray,
+        reference_frames: np.ndarray,
+        reference_landmarks: np.ndarray,
+        key: jax.Array,
+        *,
+        finish: FinishFrames,
+        on_clip: Callable[[int, int], None] = lambda done, total: None,
+    ) -> np.ndarray:
+        """Frames of any length; the last finished frame of a clip is the identity of the next.
+
+        Args:
+          landmarks: (T, 68, 3) to draw, in units of the frame's width.
+          reference_frames: uint8 (T, H, W, 3), whose upper halves are the pose frames.
+          reference_landmarks: (T, 68, 3) of those frames, in units of their width.
+          key: typed key; clip k uses `fold_in(key, k)`.
+          finish: given a clip's frames in [-1, 1] and its first frame's number, its uint8 frames;
+            what it returns is what the next clip continues.
+          on_clip: told the number of clips done and their total.
+
+        Returns:
+          uint8 (T, H, W, 3).
+        """
+        num_frames = len(landmarks)
+        clip_frames = self.autoencoder.model.num_frames
+        num_clips = -(-num_frames // clip_frames)
+        identity = reference_frames[0]
+        clips = []
+        for index in range(num_clips):
+            # The last clip is filled up with its last frame; what it adds is cut off.
+            chosen = np.arange(index * clip_frames, (index + 1) * clip_frames)
+            chosen = np.minimum(chosen, num_frames - 1)
+            frames = self._generate(
+                landmarks[chosen],
+                reference_frames[chosen],
+                reference_landmarks[chosen],
+                identity,
+                jax.random.fold_in(key, index),
+            )
+            kept = min(clip_frames, num_frames - index * clip_frames)
+            clips.append(finish(frames[:kept], index * clip_frames))
+            identity = clips[-1][-1]
+            on_clip(index + 1, num_clips)
+        return np.concatenate(clips)
+
+    def _generate(self, landmarks, frames, frame_landmarks, identity, key) -> np.ndarray:
+        batch = {
+            "pose_video": pose_video(frames, frame_landmarks),
+            "landmark_video": landmark_video(
+                landmarks,
+                resolution=self.resolution,
+                disc_radius=self.mtov.config.data.disc_radius,
+            ),
+            "reference": identity,
+        }
+        batch = {name: jnp.asarray(value)[None] for name, value in batch.items()}
+        return np.asarray(self._make_clip(self.mtov.params, self._params, batch, key)[0])

@@ -1,0 +1,87 @@
+"""Batches for each stage, from shards through tf.data to numpy.
+
+With `run.py` and `encode_latents.py` the only files of this package that meet `data_pipelines`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from data_pipelines.latents import latent_batches
+from data_pipelines.loader import atom_batches, clip_batches
+from moditalker_jax.conditions import landmark_video, pose_video
+from moditalker_jax.config import StageConfig
+from moditalker_jax.training.sharding import local_batch_size, make_mesh
+from moditalker_jax.training.stages.base import Batch
+
+
+class StageBatches:
+    """What one stage reads; each process gets its share of the global batch."""
+
+    def __init__(self, config: StageConfig, *, latents: Path):
+        self._config, self._latents = config, latents
+        self._batch_size = local_batch_size(config.training.batch_size, make_mesh())
+
+    def train(self, start_step: int) -> Iterator[Batch]:
+        """Endless batches; a resumed run draws them from a seed of its own."""
+        return self._read("train", self._config.training.seed + start_step)
+
+    def evaluation(self) -> Iterator[Batch]:
+        """One pass over the held-out split, always the same."""
+        return self._read("validation", None)
+
+    def _read(self, split: str, seed: int | None) -> Iterator[Batch]:
+        config = self._config
+        options = {
+            "seed": seed,
+            "process_index": jax.process_index(),
+            "process_count": jax.process_count(),
+        }
+        if config.stage == "mtov" and config.data.source == "latents":
+            return latent_batches(self._latents, split, self._batch_size, **options)
+        directory = config.data.directory
+        if config.stage == "atom":
+            num_frames = config.model["num_frames"]
+            return atom_batches(
+                directory, split, self._batch_size, num_frames=num_frames, **options
+            )
+        clips = clip_batches(
+            directory,
+            split,
+            self._batch_size,
+            num_frames=config.model.get("num_frames", 16),
+            resolution=config.model.get("resolution"),
+            **options,
+        )
+        return map(self._videos, clips)
+
+    def _videos(self, clips: Batch) -> Batch:
+        """Only what the stage reads, so that nothing is drawn or moved to the device in vain."""
+        match self._config.stage:
+            case "autoencoder":
+                return {"video": clips["video"]}
+            case "landmark_autoencoder":
+                return {"landmark_video": self._landmark_video(clips)}
+            case _:
+                return {
+                    "video": clips["video"],
+                    "reference": clips["reference"],
+                    "landmark_video": self._landmark_video(clips),
+                    "pose_video": np.stack(
+                        [pose_video(*clip) for clip in zip(clips["video"], clips["landmarks"])]
+                    ),
+                }
+
+    def _landmark_video(self, clips: Batch) -> np.ndarray:
+        return np.stack(
+            [
+                landmark_video(
+                    landmarks,
+                    resolution=clips["video"].shape[2],
+                    disc_radius=self._config.data.disc_radius,
+                )
+                for landmarks in clips["landmarks"]
+            ]
+        )
