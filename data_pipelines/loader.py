@@ -143,9 +143,10 @@ def clip_batches(
             split,
             ("frames", "landmarks"),
             seed=order_seed,
+            keep=_at_least(num_frames),
             process_index=process_index,
             process_count=process_count,
-        ).filter(lambda _, record: tf.shape(record["frames"])[0] >= num_frames),
+        ),
         cut,
         num_frames=num_frames,
         length=lambda record: tf.shape(record["frames"])[0],
@@ -177,15 +178,15 @@ def clip_windows(
       InputError: as `clip_batches`.
     """
     shards = open_shards(directory, clip_type())
-    records = record_stream(shards, split, ("name", "frames", "landmarks"), seed=None)
+    fields = ("name", "frames", "landmarks")
+    records = record_stream(shards, split, fields, seed=None, keep=_at_least(num_frames))
     nothing = _too_short(directory, split, num_frames)
     resize = _resizer(shards, resolution)
 
     def decode(_: tf.Tensor, record: Record) -> Record:
         return {**record, "frames": resize(_decode(record["frames"]))}
 
-    clips = records.filter(lambda _, record: tf.shape(record["frames"])[0] >= num_frames)
-    clips = clips.map(decode).prefetch(1)
+    clips = records.map(decode).prefetch(1)
     return _all_windows(clips, num_frames, stride, nothing)
 
 
@@ -214,6 +215,10 @@ def _window(sequence: tf.Tensor, start: tf.Tensor, length: int) -> tf.Tensor:
     last = tf.shape(sequence, tf.int64)[0] - 1
     times = tf.minimum(start + tf.range(length, dtype=tf.int64), last)
     return tf.gather(sequence, times)
+
+
+def _at_least(num_frames: int) -> Callable[[Record], tf.Tensor]:
+    return lambda record: tf.shape(record["frames"])[0] >= num_frames
 
 
 def _decode(frames: tf.Tensor) -> tf.Tensor:

@@ -56,11 +56,11 @@ class _ShardBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         keys = set()
         for key, example in self._splits[split]:
             if key in keys:
-                raise InputError(f"split {split!r}: two clips are named {key!r}; rename one")
+                raise InputError(f"split {split!r}: two records are named {key!r}; rename one")
             keys.add(key)
             yield key, example
         if not keys:
-            raise InputError(f"split {split!r}: there is no clip to write; give more input")
+            raise InputError(f"split {split!r}: there is nothing to write; give more input")
 
     def _log_download_bytes(self) -> None:
         """TFDS would announce a download; nothing is downloaded."""

@@ -25,6 +25,7 @@ def record_stream(
     fields: tuple[str, ...],
     *,
     seed: int | None,
+    keep: Callable[[Record], tf.Tensor] | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> tf.data.Dataset:
@@ -35,6 +36,7 @@ def record_stream(
       split: its part to read.
       fields: features to read; pictures stay JPEG bytes.
       seed: of the order in which records come, for ever; None is one pass in the order on disk.
+      keep: which records to read; all others are left out. If none is left, the stream is empty.
       process_index, process_count: this process and how many share the split. In one pass all
         get equally many records.
 
@@ -58,6 +60,9 @@ def record_stream(
         read_config=tfds.ReadConfig(try_autocache=False),
         shuffle_files=False,
     )
+    if keep is not None:
+        # Before the stream is repeated: a filter that lets nothing pass would search for ever.
+        records = records.filter(keep)
     if seed is not None:
         records = _endless(records, info, seed)
     return records.enumerate()

@@ -1,6 +1,6 @@
 """Copies what generation needs of a run: the averaged parameters and settings of four stages.
 
-python -m moditalker_jax.export --run runs/demo --out checkpoints/demo
+python -m moditalker_jax.export --run runs/demo --out exported
 """
 
 import argparse

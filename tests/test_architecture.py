@@ -23,7 +23,7 @@ NUMPY_LEVEL = (
     "data_pipelines/",
 )
 ENTRY_POINTS = (
-    "moditalker_jax/demo.py",
+    "moditalker_jax/demo/",
     "moditalker_jax/encode_latents.py",
     "moditalker_jax/training/run.py",
     "moditalker_jax/training/batches.py",
@@ -46,7 +46,7 @@ FORBIDDEN = {
         "moditalker_jax.faces",
     ),
     "moditalker_jax/diffusion/": (
-        "flax",
+        "flax.linen",
         "moditalker_jax.nn",
         "moditalker_jax.models",
         "moditalker_jax.training",

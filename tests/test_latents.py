@@ -102,9 +102,9 @@ def test_latents_that_do_not_fit_are_refused(tmp_path, latent):
 
 
 def test_a_window_twice_and_an_empty_split_are_refused(tmp_path):
-    with pytest.raises(InputError, match="two clips are named 'clip0@000000'"):
+    with pytest.raises(InputError, match="two records are named 'clip0@000000'"):
         write_latents(tmp_path / "set", {"train": [make_window(0)] * 2}, METADATA)
-    with pytest.raises(InputError, match="there is no clip to write"):
+    with pytest.raises(InputError, match="there is nothing to write"):
         write_latents(tmp_path / "set", {"train": []}, METADATA)
 
 

@@ -88,8 +88,8 @@ def test_video_clips_are_windows_of_one_clip(dataset):
         np.testing.assert_allclose(times, start + np.arange(WINDOW), atol=1e-3)
         grey = batch["video"][..., 0].mean(axis=(2, 3))
         value = grey - 2 * times
-        np.testing.assert_allclose(value, np.round(value[:, :1] / 20) * 20, atol=1.0)
-        assert 20 <= value.min(), "the clip of 8 frames is too short to be drawn"
+        assert np.abs(value - np.round(value[:, :1] / 20) * 20).max() <= 1.0
+        assert value.min() >= 20, "the clip of 8 frames is too short to be drawn"
     assert len(starts) > 20
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from moditalker_jax.errors import InputError
 from moditalker_jax.media.audio import fit_to_frames, read_audio, write_wav
+from moditalker_jax.media.files import require_writable
 from moditalker_jax.media.image import is_image, read_image, write_png
 from moditalker_jax.media.video import iterate_frames, read_video, write_video
 
@@ -236,6 +237,11 @@ def test_outputs_that_cannot_be_written(tmp_path):
         ):
             with pytest.raises(InputError, match=str(path)):
                 write(path)
+        with pytest.raises(InputError, match=str(path)):
+            require_writable(path)
+    require_writable(tmp_path / "new" / "a.mp4")
+    assert not any((tmp_path / "new").iterdir())
+    (tmp_path / "new").rmdir()
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

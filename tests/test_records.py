@@ -106,7 +106,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("clips", "message"),
-    [([], "'train': there is no clip"), ([make_clip("a", 4)] * 2, "two clips are named 'a'")],
+    [([], "'train': there is nothing"), ([make_clip("a", 4)] * 2, "two records are named 'a'")],
 )
 def test_empty_splits_and_twins_are_refused(tmp_path, clips, message):
     with pytest.raises(InputError, match=message):

@@ -95,21 +95,50 @@ def test_deterministic_ddim_maps_quantiles_to_quantiles(schedule):
         np.testing.assert_allclose(result, mean + spread * normal, rtol=1e-4, atol=1e-4)
 
 
+def response_moments(sample, start_mean, start_spread, num_steps):
+    """Mean and spread of a sampler that is linear in its start and noises, with no chance left.
+
+    Row 0 runs without noise and gives the mean; row 1 moves the start by one spread and row i + 2
+    is hit by one unit of noise at step i, so their distances from row 0 add up in squares.
+    """
+    x_start = np.full((num_steps + 2, 1), start_mean, np.float32)
+    x_start[1] += start_spread
+    noises = np.eye(num_steps, num_steps + 2, k=2, dtype=np.float32)[..., None]
+    rows = np.asarray(jax.jit(sample)(x_start, noises), np.float64)[:, 0]
+    return rows[0], np.sqrt(np.sum((rows[1:] - rows[0]) ** 2))
+
+
 @SCHEDULES
+@pytest.mark.parametrize("sampler,eta", [("ddim", 0.0), ("ddim", 0.5), ("ddim", 1.0), ("ddpm", 1)])
+def test_samplers_return_the_data_distribution(schedule, sampler, eta):
+    predict = normal_predictor(schedule)
+    pairs = ddim_timestep_pairs(1000, 250 if sampler == "ddim" else 1000)
+
+    def sample(x, noises):
+        if sampler == "ddpm":
+            return ddpm(predict, x, schedule=schedule, step_noises=noises)
+        options = {"schedule": schedule, "timestep_pairs": pairs, "eta": eta}
+        return ddim(predict, x, step_noises=noises, **options)
+
+    start_mean, start_spread = schedule.alpha[999] * MEAN, noised_normal(schedule, 1.0)
+    found = response_moments(sample, start_mean, start_spread - start_mean, len(pairs))
+    np.testing.assert_allclose(found, exact_moments(schedule, pairs, eta), rtol=2e-4)
+
+
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
-def test_stochastic_samplers_return_the_data_distribution(schedule, sampler):
-    """20,000 numbers: the standard error of the mean is 0.0021 and of the spread 0.0015."""
-    normal = jax.random.normal(jax.random.key(1), (1, 20_000))
-    x_start, key = noised_normal(schedule, normal), jax.random.key(2)
-    if sampler == "ddim":
-        num_steps, result = 250, run_ddim(schedule, x_start, 250, eta=1.0, key=key)
-    else:
-        num_steps = 1000  # DDPM is DDIM of eta 1 through every step
-        result = ddpm(normal_predictor(schedule), x_start, schedule=schedule, key=key)
-    mean, spread = exact_moments(schedule, ddim_timestep_pairs(1000, num_steps), 1.0)
-    assert np.mean(result) == pytest.approx(mean, abs=0.007)
-    assert np.std(result) == pytest.approx(spread, abs=0.005)
-    assert np.abs(np.corrcoef(result[0], normal[0])[0, 1]) < 0.05  # the start is forgotten
+def test_a_key_draws_new_noise_for_every_step(sampler):
+    num_steps, key = (20 if sampler == "ddim" else 1000), jax.random.key(3)
+    x_start = jax.random.normal(jax.random.key(1), (2, 5))
+    draw = jax.vmap(lambda step: normal_like(jax.random.fold_in(key, step), x_start))
+    noises = draw(jnp.arange(num_steps))
+    assert len(np.unique(np.asarray(noises)[:, 0, 0])) == num_steps
+
+    def run(**source):
+        if sampler == "ddim":
+            return run_ddim(LINEAR, x_start, num_steps, eta=1.0, **source)
+        return ddpm(normal_predictor(LINEAR), x_start, schedule=LINEAR, **source)
+
+    np.testing.assert_allclose(run(key=key), run(step_noises=noises), rtol=1e-5, atol=1e-6)
 
 
 @SCHEDULES
@@ -121,25 +150,20 @@ def test_ddpm_is_ddim_of_eta_one_through_every_step(schedule):
     np.testing.assert_allclose(through_ddim, through_ddpm, rtol=1e-3, atol=2e-3)
 
 
-def test_eta_between_keeps_the_marginal_of_every_step():
-    """For a fixed x0, any eta leads from q(x_t | x0) to q(x_next | x0), in one large step."""
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_any_eta_keeps_the_marginal(eta):
+    """For a known x0, one large step leads from q(x_t | x0) to q(x_next | x0)."""
     x0, time, next_time = 0.5, 800, 300
-    normal = jax.random.normal(jax.random.key(3), (1, 40_000))
-    x_t = LINEAR.alpha[time] * x0 + LINEAR.sigma[time] * normal
-    predict = make_predictor(
-        lambda x, t: jnp.full_like(x, x0), LINEAR, prediction_type="x0", clip_x0=True
-    )
-    for eta in (0.0, 0.5, 1.0):
-        x_next = ddim(
-            predict,
-            x_t,
-            schedule=LINEAR,
-            timestep_pairs=np.array([[time, next_time]]),
-            eta=eta,
-            key=jax.random.key(4),
-        )
-        assert np.mean(x_next) == pytest.approx(LINEAR.alpha[next_time] * x0, abs=0.02)
-        assert np.std(x_next) == pytest.approx(LINEAR.sigma[next_time], rel=0.015)
+    predict = make_predictor(lambda x, t: jnp.full_like(x, x0), LINEAR, prediction_type="x0")
+    pairs = np.array([[time, next_time]])
+
+    def sample(x, noises):
+        options = {"schedule": LINEAR, "timestep_pairs": pairs, "eta": eta}
+        return ddim(predict, x, step_noises=noises, **options)
+
+    found = response_moments(sample, LINEAR.alpha[time] * x0, LINEAR.sigma[time], 1)
+    expected = LINEAR.alpha[next_time] * x0, LINEAR.sigma[next_time]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_the_same_key_gives_the_same_sample_and_another_does_not():
@@ -187,10 +211,12 @@ def test_the_difference_that_fails_in_float32():
 
 
 def test_planes_are_sampled_as_their_tokens():
-    sizes = ((2, 4, 4, 3), (2, 5, 4, 3), (2, 5, 4, 3))
-    planes = normal_like(jax.random.key(0), TriPlane(*(jnp.zeros(size) for size in sizes)))
-    noises = normal_like(jax.random.key(1), jax.tree.map(lambda p: jnp.stack([p] * 8), planes))
-    tokens = jax.vmap(TriPlane.to_tokens)(noises)
+    sizes, random = ((2, 4, 4, 3), (2, 5, 4, 3), (2, 5, 4, 3)), np.random.default_rng(0)
+    planes = TriPlane(*(random.normal(size=size).astype(np.float32) for size in sizes))
+    noises = TriPlane(*(random.normal(size=(8, *size)).astype(np.float32) for size in sizes))
+    tokens = jnp.stack(
+        [jax.tree.map(lambda leaf, i=i: leaf[i], noises).to_tokens() for i in range(8)]
+    )
     from_planes = run_ddim(LINEAR, planes, 8, eta=1.0, step_noises=noises)
     from_tokens = run_ddim(LINEAR, planes.to_tokens(), 8, eta=1.0, step_noises=tokens)
     assert isinstance(from_planes, TriPlane)
@@ -216,16 +242,18 @@ def test_one_compiled_loop_calls_the_network_in_one_place():
 
 def test_noised_start_returns_the_data_distribution():
     """The last quarter of the pairs leads from noised data back to the data."""
-    key, noise_key, step_key = jax.random.split(jax.random.key(5), 3)
-    x0 = MEAN + STD * jax.random.normal(key, (1, 20_000))
-    pairs = ddim_timestep_pairs(1000, 400, 0.25)
-    x_start = q_sample(LINEAR, x0, pairs[0, :1], jax.random.normal(noise_key, x0.shape))
-    predict = normal_predictor(LINEAR)
-    sample = ddim(predict, x_start, schedule=LINEAR, timestep_pairs=pairs, eta=1.0, key=step_key)
-    mean, spread = exact_moments(LINEAR, pairs, 1.0)
-    assert spread == pytest.approx(STD, rel=0.06)
-    assert np.mean(sample) == pytest.approx(mean, abs=0.007)
-    assert np.std(sample) == pytest.approx(spread, abs=0.005)
+    pairs, predict = ddim_timestep_pairs(1000, 400, 0.25), normal_predictor(LINEAR)
+    time = pairs[:1, 0]
+
+    def sample(x, noises):
+        options = {"schedule": LINEAR, "timestep_pairs": pairs, "eta": 1.0}
+        return ddim(predict, x, step_noises=noises, **options)
+
+    start_mean = q_sample(LINEAR, jnp.full((1, 1), MEAN), time, jnp.zeros((1, 1)))[0, 0]
+    start_spread = noised_normal(LINEAR, 1.0, time[0]) - start_mean
+    mean, spread = response_moments(sample, start_mean, start_spread, len(pairs))
+    np.testing.assert_allclose((mean, spread), exact_moments(LINEAR, pairs, 1.0), rtol=2e-4)
+    assert mean == pytest.approx(MEAN, rel=1e-4) and spread == pytest.approx(STD, rel=0.06)
 
 
 def replay(schedule, outputs, pairs, **options):

@@ -97,7 +97,7 @@ def _ddim_steps(schedule: NoiseSchedule, pairs: Array, eta: float) -> dict[str, 
 def _noise_source(x_start: Tree, key: Array | None, step_noises: Tree | None, needed: bool):
     """A function from the step's index to its noise, like `x_start`."""
     if step_noises is not None:
-        return lambda index: jax.tree.map(lambda leaf: leaf[index], step_noises)
+        return lambda index: jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], step_noises)
     if key is not None:
         return lambda index: normal_like(jax.random.fold_in(key, index), x_start)
     if needed:

@@ -44,6 +44,11 @@ class FrameGenerator:
             return self._encoder.decode(encoder_params, latents)
 
         self._make_clip = jax.jit(make_clip)
+        self._reconstruct = jax.jit(
+            lambda params, clip: self._encoder.decode(
+                params, self._encoder.encode_rgb(params, clip)
+            )
+        )
 
     @property
     def resolution(self) -> int:
@@ -95,6 +100,20 @@ class FrameGenerator:
             identity = clips[-1][-1]
             on_clip(index + 1, num_clips)
         return np.concatenate(clips)
+
+    def reconstruct(self, frames: np.ndarray) -> np.ndarray:
+        """uint8 (T, H, W, 3) frames through the RGB autoencoder and back, clip by clip.
+
+        The frames after the last whole clip are reconstructed within a clip that ends with them.
+        """
+        size = self.autoencoder.model.num_frames
+        last = max(0, len(frames) - size)
+        made = np.zeros_like(frames)
+        for start in [*range(0, last, size), last]:
+            clip = jnp.asarray(frames[start : start + size])[None]
+            video = np.asarray(self._reconstruct(self._params, clip)[0])
+            made[start : start + size] = np.clip(np.round((video + 1.0) * 127.5), 0, 255)
+        return made
 
     def _generate(self, landmarks, frames, frame_landmarks, identity, key) -> np.ndarray:
         batch = {

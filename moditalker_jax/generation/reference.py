@@ -39,34 +39,45 @@ class Reference:
 
 
 def read_reference(path: str | Path, *, resolution: int, finder: FaceFinder) -> Reference:
-    """Reads a photo or a video and finds its face.
+    """Reads a photo or a video and finds its face; see `reference_from_frames`."""
+    frames = read_image(path)[None] if is_image(path) else read_video(path, max_side=MAX_SIDE).frames
+    return reference_from_frames(frames, path, resolution, finder)
+
+
+def reference_from_frames(
+    frames: np.ndarray, source: str | Path, resolution: int, finder: FaceFinder
+) -> Reference:
+    """Finds the face in uint8 frames (R, H, W, 3) and crops it.
 
     Of several faces the largest is taken, with a warning. Video frames without a face keep the
     last landmarks, with a warning that counts them.
 
+    Args:
+      source: what the frames are called in messages.
+
     Raises:
-      InputError: unreadable file, no face, or no face in more than 30 % of a video's frames.
+      InputError: no face, or no face in more than 30 % of a video's frames.
     """
-    frames = read_image(path)[None] if is_image(path) else read_video(path, max_side=MAX_SIDE).frames
     faces = finder.find(frames[0])
     if len(faces) > 1:
         left, top, right, bottom = (round(float(edge)) for edge in faces[0].box)
         warnings.warn(
-            f"{path}: {len(faces)} faces; taking the largest, at x {left}-{right}, y {top}-{bottom}",
+            f"{source}: {len(faces)} faces; taking the largest, at x {left}-{right}, "
+            f"y {top}-{bottom}",
             stacklevel=2,
         )
     landmarks = finder.track(frames)
     missing = int(np.isnan(landmarks[:, 0, 0]).sum())
     if missing == len(frames):
-        raise InputError(f"{path}: no face found; give a picture with one frontal face")
+        raise InputError(f"{source}: no face found; give a picture with one frontal face")
     if missing > MAX_MISSING_SHARE * len(frames):
         raise InputError(
-            f"{path}: no face in {missing} of {len(frames)} frames; cut the video to where the "
+            f"{source}: no face in {missing} of {len(frames)} frames; cut the video to where the "
             "face is seen"
         )
     if missing:
         warnings.warn(
-            f"{path}: no face in {missing} of {len(frames)} frames; they keep the last landmarks",
+            f"{source}: no face in {missing} of {len(frames)} frames; they keep the last landmarks",
             stacklevel=2,
         )
         landmarks = fill_missing_landmarks(landmarks)

@@ -33,21 +33,12 @@ def written_aside(path: str | Path) -> Iterator[Path]:
     Raises:
       InputError: the folder cannot be made or the file cannot be written there.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the name of a file to write")
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another output path"
-        ) from error
-    finally:
-        # NotADirectoryError and the like were told above; there is nothing to remove then.
-        with contextlib.suppress(OSError):
+    temporary = _temporary_name(path)
+    with _told(path):
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
             temporary.unlink(missing_ok=True)
 
 
@@ -57,12 +48,27 @@ def require_writable(path: str | Path) -> None:
     Raises:
       InputError: as `written_aside`.
     """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    probe = _temporary_name(path)
+    with _told(path):
         probe.touch()
         probe.unlink()
+
+
+def _temporary_name(path: str | Path) -> Path:
+    """A new name beside `path`, whose folder is made."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file to write")
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+
+
+@contextlib.contextmanager
+def _told(path: str | Path) -> Iterator[None]:
+    """Tells the system's refusals as InputError."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); choose another output path"

@@ -84,7 +84,6 @@ class TriPlaneBlock(nn.Module):
     num_heads: int = 8
     num_groups: int = 32
     dropout_rate: float = 0.0
-    remat_attention: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -101,7 +100,7 @@ class TriPlaneBlock(nn.Module):
             dtype=self.dtype,
         )
         attention = functools.partial(
-            nn.remat(TokenAttention) if self.remat_attention else TokenAttention,
+            TokenAttention,
             num_heads=self.num_heads,
             num_groups=self.num_groups,
             dtype=self.dtype,
@@ -146,8 +145,6 @@ class TriPlaneUNet(nn.Module):
       reference_on_xy_only: the identity latents' yt and xt planes are replaced by zeros, as in the
         authors' release; the paper conditions every plane.
       dropout_rate: before the second convolution of each residual block.
-      remat_attention: recomputes attention in the backward pass instead of storing its weights,
-        which at full size are most of the memory.
       dtype: of convolutions, projections and attention; norms and softmax stay float32.
     """
 
@@ -160,7 +157,6 @@ class TriPlaneUNet(nn.Module):
     num_groups: int = 32
     reference_on_xy_only: bool = False
     dropout_rate: float = 0.0
-    remat_attention: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -235,7 +231,6 @@ class TriPlaneUNet(nn.Module):
             num_heads=self.num_heads,
             num_groups=self.num_groups,
             dropout_rate=self.dropout_rate,
-            remat_attention=self.remat_attention,
             dtype=self.dtype,
         )
         skips = [tokens]

@@ -53,6 +53,60 @@ def upsample(planes: Array) -> Array:
     return planes.repeat(2, axis=1).repeat(2, axis=2)
 
 
+@jax.custom_vjp
+def attend(query: Array, key: Array, value: Array) -> Array:
+    """Softmax attention that keeps no attention weights for the backward pass.
+
+    The backward pass computes the (L, L) weights again from one number a query. Storing them takes
+    most of the memory of the U-Net, and on a CPU reading them back takes most of its time.
+    Softmax is float32. Differentiable once, in reverse mode.
+
+    Args:
+      query: (B, L, heads, D).
+      key: (B, L, heads, D).
+      value: (B, L, heads, D).
+
+    Returns:
+      (B, L, heads, D) in the type of `query`.
+    """
+    return _attend_forward(query, key, value)[0]
+
+
+def _logits(query: Array, key: Array) -> Array:
+    """(B, heads, L, L) float32, queries in rows."""
+    scaled = query * query.shape[-1] ** -0.5
+    return jnp.einsum("bqhd,bkhd->bhqk", scaled, key, preferred_element_type=jnp.float32)
+
+
+def _attend_forward(query: Array, key: Array, value: Array) -> tuple[Array, tuple[Array, ...]]:
+    logits = _logits(query, key)
+    highest = logits.max(axis=-1, keepdims=True)
+    weights = jnp.exp(logits - highest)
+    total = weights.sum(axis=-1)  # (B, heads, L)
+    output = jnp.einsum(
+        "bhqk,bkhd->bqhd", weights.astype(value.dtype), value, preferred_element_type=jnp.float32
+    )
+    output = (output / total.swapaxes(1, 2)[..., None]).astype(query.dtype)
+    return output, (query, key, value, output, highest[..., 0] + jnp.log(total))
+
+
+def _attend_backward(residuals: tuple[Array, ...], cotangent: Array) -> tuple[Array, Array, Array]:
+    query, key, value, output, log_total = residuals
+    weights = jnp.exp(_logits(query, key) - log_total[..., None])
+    to_weights = jnp.einsum("bqhd,bkhd->bhqk", cotangent, value, preferred_element_type=jnp.float32)
+    # Softmax moves a logit against the mean of its row, which is the output times its cotangent.
+    mean = jnp.sum(cotangent * output, axis=-1, dtype=jnp.float32).swapaxes(1, 2)
+    to_logits = (weights * (to_weights - mean[..., None])).astype(query.dtype)
+    scale = query.shape[-1] ** -0.5
+    to_query = jnp.einsum("bhqk,bkhd->bqhd", to_logits, key) * scale
+    to_key = jnp.einsum("bhqk,bqhd->bkhd", to_logits, query) * scale
+    to_value = jnp.einsum("bhqk,bqhd->bkhd", weights.astype(value.dtype), cotangent)
+    return to_query, to_key, to_value
+
+
+attend.defvjp(_attend_forward, _attend_backward)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a time-dependent scale and shift; starts as its skip path.
 
@@ -116,7 +170,7 @@ class TokenAttention(nn.Module):
         h = nn.GroupNorm(self.num_groups, epsilon=NORM_EPSILON, name="norm")(tokens)
         h = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(h)
         h = h.reshape(batch, length, self.num_heads, 3, width // self.num_heads)
-        h = jax.nn.dot_product_attention(h[..., 0, :], h[..., 1, :], h[..., 2, :])
+        h = attend(h[..., 0, :], h[..., 1, :], h[..., 2, :])
         h = nn.Dense(width, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="projection")(
             h.reshape(batch, length, width)
         )

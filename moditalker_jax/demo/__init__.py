@@ -1,0 +1,1 @@
+"""The demo and the checkpoint that it ships with."""

@@ -1,0 +1,116 @@
+"""The whole system in one object: load a checkpoint directory, generate a video.
+
+    pipeline = MoDiTalker.from_checkpoint("moditalker_jax/demo/checkpoint")
+    pipeline.generate("speech.wav", "face.jpg")
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from moditalker_jax.audio_features import AudioEncoder, get_audio_encoder
+from moditalker_jax.checkpoint import load_stage
+from moditalker_jax.config import STAGES
+from moditalker_jax.errors import InputError
+from moditalker_jax.faces.finder import FaceFinder
+from moditalker_jax.generation.blending import blend
+from moditalker_jax.generation.frames import FrameGenerator
+from moditalker_jax.generation.motion import MotionGenerator
+from moditalker_jax.generation.reference import Reference, read_reference
+from moditalker_jax.generation.talking_video import TalkingVideo
+from moditalker_jax.landmarks import MEAN_FACE, MOTION_SCALE, align_to_poses, frontalize
+from moditalker_jax.media.audio import fit_to_frames, read_audio
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass
+class MoDiTalker:
+    """AToM and MToV with all that stands around them (paper figure 2)."""
+
+    motion: MotionGenerator
+    frames: FrameGenerator
+    encoder: AudioEncoder
+    finder: FaceFinder
+
+    @classmethod
+    def from_checkpoint(cls, directory: str | Path) -> "MoDiTalker":
+        """Loads the four stages in `directory`: a run's, or what the export command wrote.
+
+        Raises:
+          InputError: a stage is missing or damaged, or the stages do not belong together.
+        """
+        directory = Path(directory)
+        if not directory.is_dir():
+            raise InputError(
+                f"{directory}: no such directory; give one that holds {', '.join(STAGES)}"
+            )
+        stages = {name: load_stage(directory / name, stage=name) for name in STAGES}
+        atom = stages.pop("atom")
+        stored = atom.data["audio_encoder"]
+        encoder = get_audio_encoder(stored["name"])
+        if (encoder.width, encoder.version) != (stored["width"], stored["version"]):
+            raise InputError(
+                f"{directory / 'atom'} was trained with version {stored['version']} of audio "
+                f"encoder {stored['name']!r}; this is version {encoder.version}: train it again"
+            )
+        return cls(MotionGenerator(atom), FrameGenerator(**stages), encoder, FaceFinder())
+
+    def generate(
+        self,
+        audio: str | Path | np.ndarray,
+        identity: str | Path | Reference,
+        *,
+        seed: int = 0,
+        on_progress: Progress = lambda stage, done, total: None,
+    ) -> TalkingVideo:
+        """A video of `identity` saying `audio`, as long as the audio.
+
+        Args:
+          audio: a file with sound, or a waveform (n,) at 16 kHz in [-1, 1].
+          identity: a photo (one-shot) or video of the face, or frames already cropped.
+          seed: the same seed gives the same video.
+          on_progress: told the step's name, how much of it is done, and its total.
+
+        Raises:
+          InputError: unusable audio or face, in one line.
+        """
+        waveform = audio if isinstance(audio, np.ndarray) else read_audio(audio)
+        if not isinstance(identity, Reference):
+            identity = read_reference(
+                identity, resolution=self.frames.resolution, finder=self.finder
+            )
+        features = self.encoder(waveform)
+        num_frames = len(features) // 2
+        identity = identity.played_for(num_frames)
+        motion_key, frames_key = jax.random.split(jax.random.key(seed))
+
+        frontal_reference, poses = frontalize(identity.landmarks)
+        reference_motion = MOTION_SCALE * (frontal_reference[0] - MEAN_FACE)
+        motion = self.motion(
+            features,
+            reference_motion.astype(np.float32),
+            motion_key,
+            on_window=lambda done, total: on_progress("landmarks", done, total),
+        )
+        frontal = motion / MOTION_SCALE + MEAN_FACE
+        landmarks = align_to_poses(frontal, poses, identity.landmarks).astype(np.float32)
+
+        def finish(generated: np.ndarray, start: int) -> np.ndarray:
+            clip = slice(start, start + len(generated))
+            return blend(
+                generated, identity.frames[clip], landmarks[clip], identity.landmarks[clip]
+            )
+
+        frames = self.frames(
+            landmarks,
+            identity.frames,
+            identity.landmarks,
+            frames_key,
+            finish=finish,
+            on_clip=lambda done, total: on_progress("frames", done, total),
+        )
+        return TalkingVideo(frames, fit_to_frames(waveform, num_frames), frontal, landmarks)
