@@ -16,6 +16,7 @@ NUMPY_LEVEL = (
     "moditalker_jax/spec.py",
     "moditalker_jax/errors.py",
     "moditalker_jax/landmarks.py",
+    "moditalker_jax/mean_face.py",
     "moditalker_jax/conditions.py",
     "moditalker_jax/audio_features.py",
     "moditalker_jax/media/",

@@ -26,9 +26,14 @@ RELEASE = TriPlaneAutoencoder(
     mismatched_frame_rotary=True,
 )
 GRID = 8
-SMALL = dict(
-    width=16, depth=1, num_heads=1, head_width=8, projection_depth=1, projection_mlp_width=16
-)
+SMALL = {
+    "width": 16,
+    "depth": 1,
+    "num_heads": 1,
+    "head_width": 8,
+    "projection_depth": 1,
+    "projection_mlp_width": 16,
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
-"""AToM's sampling and training against the release: trajectories, losses, every gradient."""
+"""AToM's sampling and training against the release: trajectories and losses."""
 
 from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from moditalker_jax.diffusion.guidance import guide
@@ -12,11 +13,10 @@ from moditalker_jax.diffusion.losses import atom_loss
 from moditalker_jax.diffusion.process import make_predictor, q_sample
 from moditalker_jax.diffusion.samplers import ddim
 from moditalker_jax.diffusion.schedules import cosine_schedule, ddim_timestep_pairs
-from tests.atom_golden import as_points, gradient_parts, load, tiny_atom, tiny_variables
+from tests.atom_golden import as_points, load, tiny_atom, tiny_variables
 
 SCHEDULE = cosine_schedule()
 GOLDEN = load("diffusion_atom")
-BRANCHES = ("cond", "uncond", "mixed")
 
 
 def keep_mask(branch):
@@ -29,7 +29,7 @@ def keep_mask(branch):
 
 
 @cache
-def sampler(eta):
+def sampler():
     """The release's sampler (guidance 2, clipped x0, epsilon anew), conditions encoded once."""
     inputs, model, variables = load("atom_tiny_io"), tiny_atom(), tiny_variables()
     audio, face = inputs["cond_embed"][:1], as_points(inputs["face_const"][:1])
@@ -47,7 +47,7 @@ def sampler(eta):
     predict = make_predictor(guide(denoise, 2.0), SCHEDULE, prediction_type="x0")
 
     @jax.jit
-    def sample(x, pairs, noises):
+    def sample(x, pairs, noises, eta):
         options = {"schedule": SCHEDULE, "timestep_pairs": pairs, "eta": eta}
         return ddim(predict, x, step_noises=noises, **options)
 
@@ -62,7 +62,7 @@ def run(num_steps, eta, *, start=0, stop=None):
     # The queue holds the initial x first and nothing for the last step.
     noises = np.concatenate((noises[1:], np.zeros_like(noises[:1])))
     pairs = ddim_timestep_pairs(1000, num_steps)
-    return sampler(eta)(x, pairs[start:stop], noises[start:stop])
+    return sampler()(x, pairs[start:stop], noises[start:stop], eta)
 
 
 def assert_close(x, golden, tolerance):
@@ -94,7 +94,7 @@ def test_the_release_sampler_on_its_way():
 
 
 def test_guided_outputs_on_the_recorded_inputs():
-    """The raw network outputs of the 5-step run, before the clip: 1 step would hide them."""
+    """The raw network outputs of the 5-step run, which the clip hides from the trajectory."""
     inputs, model = load("atom_tiny_io"), tiny_atom()
     audio, face = inputs["cond_embed"][:1], as_points(inputs["face_const"][:1])
     twice = (np.concatenate((audio, audio)), np.concatenate((face, face)))
@@ -113,64 +113,28 @@ def test_guided_outputs_on_the_recorded_inputs():
         assert_close(output(x_t, jnp.array([time])), golden, 1e-4 * np.abs(golden).max())
 
 
-@cache
-def loss_and_gradients():
+@jax.jit
+def loss_terms_and_gradient_norm(keep):
     inputs, model = load("atom_tiny_io"), tiny_atom()
     x0, timesteps = as_points(GOLDEN["x0"]), jnp.asarray(GOLDEN["loss_t"], jnp.int32)
     x_t = q_sample(SCHEDULE, x0, timesteps, as_points(GOLDEN["noise"]))
     conditions = (inputs["cond_embed"], as_points(inputs["face_const"]))
 
-    @jax.jit
-    def run(variables, keep):
-        def loss(variables):
-            x0_hat = model.apply(variables, x_t, timesteps, *conditions, keep_condition=keep)
-            terms = atom_loss(x0_hat, x0)
-            return terms["loss"], terms
+    def loss(variables):
+        prediction = model.apply(variables, x_t, timesteps, *conditions, keep_condition=keep)
+        terms = atom_loss(prediction, x0)
+        return terms["loss"], terms
 
-        (_, terms), gradients = jax.value_and_grad(loss, has_aux=True)(variables)
-        return terms, gradients["params"]
-
-    return {branch: run(tiny_variables(), keep_mask(branch)) for branch in BRANCHES}
+    (_, terms), gradients = jax.value_and_grad(loss, has_aux=True)(tiny_variables())
+    return terms, optax.global_norm(gradients)
 
 
-@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("branch", ["cond", "uncond", "mixed"])
 def test_losses(branch):
-    terms, _ = loss_and_gradients()[branch]
+    """The three terms; `test_atom` compares the gradients tensor by tensor."""
+    terms, gradient_norm = loss_terms_and_gradient_norm(keep_mask(branch))
     found = [float(terms[name]) for name in ("loss", "reconstruction", "velocity")]
     np.testing.assert_allclose(found, GOLDEN[f"loss_{branch}"], rtol=1e-5)
-
-
-@pytest.mark.parametrize("branch", BRANCHES)
-def test_norm_and_sum_of_every_gradient(branch):
-    """All 173 tensors; those that the release leaves without a gradient are dead or zero here."""
-    _, gradients = loss_and_gradients()[branch]
-    total = float(GOLDEN[f"loss_{branch}_grad_norm"])
-    norms, sums = (GOLDEN[f"loss_{branch}_param_grad_{kind}"] for kind in ("norms", "sums"))
-    squares, compared = 0.0, 0
-    for name, norm, golden_sum in zip(GOLDEN["param_names"], norms, sums, strict=True):
-        parts = gradient_parts(gradients, str(name))
-        found = np.sqrt(sum(np.sum(part**2) for part in parts))
-        squares, compared = squares + found**2, compared + bool(parts)
-        assert found == pytest.approx(max(norm, 0), rel=1e-4, abs=1e-6 * total), name
-        size = np.sqrt(sum(part.size for part in parts))
-        # A sum of n numbers may cancel; its rounding is that of their norm times sqrt(n).
-        allowed = 1e-4 * max(norm, 1e-2 * total) * max(size, 1)
-        assert sum(part.sum() for part in parts) == pytest.approx(golden_sum, abs=allowed), name
-    assert np.sqrt(squares) == pytest.approx(total, rel=1e-5)
-    assert compared > 120
-
-
-@pytest.mark.parametrize(
-    "name,transpose",
-    [
-        ("final_layer.weight", True),
-        ("seqTransDecoder.stack.0.norm1.weight", False),
-        ("null_cond_hidden", False),
-        ("time_mlp.1.bias", False),
-    ],
-)
-def test_whole_gradients(name, transpose):
-    (found,) = gradient_parts(loss_and_gradients()["mixed"][1], name)
-    golden = GOLDEN[f"loss_mixed_grad/{name}"]
-    found = found.T if transpose else found
-    assert np.abs(found - golden).max() <= 1e-4 * np.abs(golden).max()
+    assert float(gradient_norm) == pytest.approx(
+        float(GOLDEN[f"loss_{branch}_grad_norm"]), rel=1e-4
+    )

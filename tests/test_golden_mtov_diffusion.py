@@ -73,39 +73,43 @@ def params():
     return convert_mtov(load("unet_tiny_weights"), MODEL, expected=expected["params"])
 
 
-@cache
-def sampler(eta):
+@jax.jit
+def sample(x, pairs, noises, eta):
     """The release's sampler: epsilon predicted, x0 clipped, epsilon kept as it was."""
 
     def denoise(x_t, timesteps):
         return MODEL.apply({"params": params()}, x_t, timesteps, *conditions(1))
 
     predict = make_predictor(denoise, SCHEDULE, prediction_type="epsilon", rederive_epsilon=False)
-
-    @jax.jit
-    def sample(x, pairs, noises):
-        options = {"schedule": SCHEDULE, "timestep_pairs": pairs, "eta": eta}
-        return ddim(predict, x, step_noises=noises, **options)
-
-    return sample
+    options = {"schedule": SCHEDULE, "timestep_pairs": pairs, "eta": eta}
+    return ddim(predict, x, step_noises=noises, **options)
 
 
-def run(x, pairs, noises, eta):
-    """Samples with the recorded noises of all steps but the last."""
-    noises = np.concatenate((noises, np.zeros_like(noises[:1])))
-    return sampler(eta)(x, pairs, planes(noises[: len(pairs)]))
+def step_noises(queue):
+    """The queue holds the initial noise first and nothing for the last step."""
+    return planes(np.concatenate((queue[1:], np.zeros_like(queue[:1]))))
 
 
-@pytest.mark.parametrize("eta", [0, 1])
+def walk(x, pairs, noises, eta):
+    """x after each step; one step at a time, so that one compiled program serves every length."""
+    for step in range(len(pairs)):
+        one = jax.tree.map(lambda leaf, step=step: leaf[step : step + 1], noises)
+        x = sample(x, pairs[step : step + 1], one, eta)
+        yield x
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_trajectory(eta):
-    """5 steps: each recorded x to the next, and the first to the last."""
-    golden = load("diffusion_mtov_ddim")
-    pairs, noises = ddim_timestep_pairs(1000, 5), golden["ddim5_noises"]
-    x_in, final = golden[f"ddim5_eta{eta}_x_in"], golden[f"ddim5_eta{eta}_final"]
-    for step, following in enumerate([*x_in[1:], final]):
-        x = run(planes(x_in[step]), pairs[step : step + 1], noises[step + 1 : step + 2], float(eta))
-        assert_close(x, following, 1e-4)
-    assert_close(run(planes(noises[0]), pairs, noises[1:], float(eta)), final, 1e-3)
+    """5 steps, one by one and as one loop."""
+    golden, name = load("diffusion_mtov_ddim"), f"ddim5_eta{int(eta)}"
+    pairs, noises = ddim_timestep_pairs(1000, 5), step_noises(golden["ddim5_noises"])
+    start, final = planes(golden["ddim5_noises"][0]), golden[f"{name}_final"]
+    np.testing.assert_array_equal(flat(start), golden[f"{name}_x_in"][0])
+    for x, following in zip(
+        walk(start, pairs, noises, eta), [*golden[f"{name}_x_in"][1:], final], strict=True
+    ):
+        assert_close(x, following, 1e-3)
+    assert_close(sample(start, pairs, noises, eta), final, 1e-3)
 
 
 def noised(x0, noise, num_steps):
@@ -116,25 +120,27 @@ def noised(x0, noise, num_steps):
 
 def test_noised_start_of_twenty_steps():
     golden = load("diffusion_mtov_noised_start")
-    pairs, noises = ddim_timestep_pairs(1000, 20, 0.25), golden["s20_noises"]
-    x = noised(golden["x_start"], noises[0], 20)
-    assert_close(x, golden["s20_x_in"][0], 1e-5)
-    for stop in range(1, 5):
-        assert_close(run(x, pairs[:stop], noises[1:], 1.0), golden["s20_x_in"][stop], 1e-3)
-    assert_close(run(x, pairs, noises[1:], 1.0), golden["s20_final"], 1e-3)
+    pairs, noises = ddim_timestep_pairs(1000, 20, 0.25), step_noises(golden["s20_noises"])
+    start = noised(golden["x_start"], golden["s20_noises"][0], 20)
+    assert_close(start, golden["s20_x_in"][0], 1e-5)
+    for x, following in zip(
+        walk(start, pairs, noises, 1.0), [*golden["s20_x_in"][1:], golden["s20_final"]], strict=True
+    ):
+        assert_close(x, following, 1e-3)
 
 
 def test_noised_start_of_a_hundred_steps():
     golden = load("diffusion_mtov_noised_start")
-    noises = np.stack([recipe_array(name, (1, 4, 2048), 7) for name in golden["noise_seed_names"]])
-    np.testing.assert_allclose(noises.sum((1, 2, 3)), golden["noise_check_sum"], rtol=1e-3)
-    np.testing.assert_array_equal(noises[:2], [golden["noise0"], golden["noise1"]])
+    queue = np.stack([recipe_array(name, (1, 4, 2048), 7) for name in golden["noise_seed_names"]])
+    np.testing.assert_allclose(queue.sum((1, 2, 3)), golden["noise_check_sum"], rtol=1e-3)
+    np.testing.assert_array_equal(queue[:2], [golden["noise0"], golden["noise1"]])
     pairs = ddim_timestep_pairs(1000, 100, 0.25)
-    x = noised(golden["x_start"], noises[0], 100)
-    assert_close(x, golden["x_in_step0"], 1e-5)
-    for stop in (1, 12, 24):
-        assert_close(run(x, pairs[:stop], noises[1:], 1.0), golden[f"x_in_step{stop}"], 1e-3)
-    assert_close(run(x, pairs, noises[1:], 1.0), golden["final"], 1e-3)
+    start = noised(golden["x_start"], queue[0], 100)
+    steps = [start, *walk(start, pairs, step_noises(queue), 1.0)]
+    assert_close(start, golden["x_in_step0"], 1e-5)
+    for step in (1, 12, 24):
+        assert_close(steps[step], golden[f"x_in_step{step}"], 1e-3)
+    assert_close(steps[25], golden["final"], 1e-3)
 
 
 @cache
@@ -146,14 +152,20 @@ def loss_and_gradients():
     x_t = q_sample(SCHEDULE, x0, timesteps, epsilon)
     target = prediction_target(SCHEDULE, x0, timesteps, epsilon, prediction_type="epsilon")
 
-    def loss(params, distance):
+    def loss(params, l1_share):
+        """Either distance by a traced share, so that the gradients are compiled once."""
         prediction = MODEL.apply({"params": params}, x_t, timesteps, *conditions(2))
-        clips = [jax.tree.map(lambda p, i=i: p[i], (prediction, target)) for i in range(2)]
-        each = jnp.stack([diffusion_loss(*clip, distance=distance) for clip in clips])
-        return diffusion_loss(prediction, target, distance=distance), each
 
-    run = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
-    return {name: run(params(), distance) for name, distance in (("l2", "mse"), ("l1", "l1"))}
+        def distance(prediction, target):
+            l2 = diffusion_loss(prediction, target, distance="mse")
+            l1 = diffusion_loss(prediction, target, distance="l1")
+            return (1 - l1_share) * l2 + l1_share * l1
+
+        clips = [jax.tree.map(lambda p, i=i: p[i], (prediction, target)) for i in range(2)]
+        return distance(prediction, target), jnp.stack([distance(*clip) for clip in clips])
+
+    run = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    return {"l2": run(params(), 0.0), "l1": run(params(), 1.0)}
 
 
 @pytest.mark.parametrize("name", ["l2", "l1"])

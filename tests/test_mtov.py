@@ -217,25 +217,17 @@ def test_indivisible_planes_are_refused():
         jax.eval_shape(TriPlaneUNet(**SMALL).init, jax.random.key(0), *inputs)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 3e-2)], ids=str
-)
-def test_attention_and_its_gradient_are_the_textbooks(dtype, tolerance):
+@pytest.mark.parametrize(("key_scale", "tolerance"), [(1, 1e-5), (90, 1e-4)])
+def test_attention_and_its_gradient_are_the_textbooks(key_scale, tolerance):
+    """Keys of scale 90 make logits whose exponentials overflow."""
     keys = jax.random.split(jax.random.key(0), 4)
-    # Keys of size 30 make logits that overflow an exponential without its maximum taken off.
-    scales = (3, 30, 1, 1)
-    *qkv, cotangent = (
-        s * jax.random.normal(k, (2, 5, 3, 4)) for k, s in zip(keys, scales, strict=True)
-    )
-    qkv = [x.astype(dtype).astype(jnp.float32) for x in qkv]
+    query, key, value, cotangent = (jax.random.normal(k, (2, 5, 3, 4)) for k in keys)
+    qkv = (query, key * key_scale, value)
     expected, expected_vjp = jax.vjp(jax.nn.dot_product_attention, *qkv)
-    output, vjp = jax.vjp(attend, *(x.astype(dtype) for x in qkv))
-    _assert_close(output.astype(jnp.float32), expected, tolerance)
-    if dtype == jnp.float32:
-        for actual, gradient in zip(vjp(cotangent), expected_vjp(cotangent), strict=True):
-            _assert_close(actual, gradient, tolerance)
-    else:
-        assert all(gradient.dtype == dtype for gradient in vjp(cotangent.astype(dtype)))
+    output, vjp = jax.vjp(attend, *qkv)
+    _assert_close(output, expected, tolerance)
+    for actual, gradient in zip(vjp(cotangent), expected_vjp(cotangent), strict=True):
+        _assert_close(actual, gradient, tolerance)
 
 
 def test_dropout_acts_in_training_only():

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _summary(out: str, outcome: Outcome) -> str:
     seconds = ", ".join(f"{n / FPS:.1f} s {split}" for split, n in outcome.frames.items())
-    lines = [f"{out}: {len(outcome.prepared)} videos, {seconds}"]
+    lines = [f"{out}: prepared {len(outcome.prepared)}; {seconds}"]
     if outcome.left_out:
         lines.append(f"note: {len(outcome.left_out)} left out: {', '.join(outcome.left_out)}")
     if "validation" not in outcome.frames:

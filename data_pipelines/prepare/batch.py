@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from data_pipelines.builder import write_dataset
 from data_pipelines.prepare.clip import prepare_clip
@@ -77,7 +78,7 @@ def prepare_dataset(
         )
 
     finder = finder or FaceFinder()
-    with ClipSpool(Path(out)) as spool, _progress_bar(videos) as bar:
+    with ClipSpool(Path(out)) as spool, _progress_bar(videos) as bar, logging_redirect_tqdm():
         clips = _ClipSource(prepare, bar, outcome)
         splits = _split(list(videos), clips, spool)
         write_dataset(
@@ -144,7 +145,7 @@ def _progress_bar(videos: Mapping[str, Path]) -> tqdm:
     total = 0
     for file in videos.values():
         try:
-            total += estimate_frames(file)
+            total += 2 * estimate_frames(file)  # Read twice: to find the face, to crop it.
         except InputError:
             continue  # Told with its reason when its turn comes.
     return tqdm(total=total, unit="frame", desc="prepare")

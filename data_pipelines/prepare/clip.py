@@ -10,7 +10,7 @@ from data_pipelines.records import PreparedClip, pcm16
 from moditalker_jax.audio_features import AudioEncoder
 from moditalker_jax.errors import InputError
 from moditalker_jax.faces import FaceFinder, clip_crop, crop_frames
-from moditalker_jax.landmarks import frontalize
+from moditalker_jax.landmarks import fill_missing_landmarks, frontalize
 from moditalker_jax.media.video import iterate_frames, read_video_audio
 from moditalker_jax.spec import CLIP_FRAMES
 
@@ -42,7 +42,7 @@ def prepare_clip(
       encoder: makes the audio features, from the whole sound at once.
       name: of the clip and its speaker; the file's stem if None.
       audio_offset_ms: by how much the sound trails the lips; it is moved forward by as much.
-      on_frame: called for each frame in which the face was looked for.
+      on_frame: called for each frame read, so twice for every frame.
 
     Raises:
       InputError: unreadable, without pictures or sound, shorter than one clip of 16 frames, or
@@ -52,12 +52,12 @@ def prepare_clip(
     landmarks = finder.track(_counted(iterate_frames(path), on_frame))
     if len(landmarks) < CLIP_FRAMES:
         raise InputError(f"{path}: {len(landmarks)} frames are too few; give {CLIP_FRAMES} or more")
-    landmarks = hold_landmarks(landmarks, path)
+    landmarks = _without_gaps(landmarks, path)
     audio = read_video_audio(path, len(landmarks), advance=audio_offset_ms / 1000)
     if audio is None:
         raise InputError(f"{path}: has no sound; give a video with an audio track")
     box = clip_crop(landmarks)
-    frames = np.stack(list(crop_frames(iterate_frames(path), box, resolution)))
+    frames = crop_frames(_counted(iterate_frames(path), on_frame), box, resolution)
     frontal_landmarks, _ = frontalize(landmarks)
     name = name or path.stem
     return PreparedClip(
@@ -71,27 +71,17 @@ def prepare_clip(
     )
 
 
-def hold_landmarks(landmarks: np.ndarray, path: str | Path) -> np.ndarray:
-    """Fills frames without a face with the last landmarks seen, the first frames with the first.
-
-    Args:
-      landmarks: (T, 68, 3), NaN where no face was found.
-      path: the file, for the messages.
-
-    Raises:
-      InputError: no face at all, or none in more than 30 % of the frames.
-    """
-    found = np.isfinite(landmarks).all((1, 2))
-    lost = int(np.count_nonzero(~found))
-    if lost > MAX_FACELESS_SHARE * len(found):
+def _without_gaps(landmarks: np.ndarray, path: Path) -> np.ndarray:
+    """Holds the last landmarks (T, 68, 3) where no face was found (NaN), unless that is often."""
+    lost = int(np.isnan(landmarks[:, 0, 0]).sum())
+    if lost > MAX_FACELESS_SHARE * len(landmarks):
         raise InputError(
-            f"{path}: no face in {lost} of {len(found)} frames, more than "
+            f"{path}: no face in {lost} of {len(landmarks)} frames, more than "
             f"{MAX_FACELESS_SHARE:.0%}; cut the video to where one face is seen"
         )
     if lost:
-        _log.warning("%s: no face in %d of %d frames; held the last one", path, lost, len(found))
-    held = np.maximum.accumulate(np.where(found, np.arange(len(found)), found.argmax()))
-    return landmarks[held]
+        _log.warning("%s: no face in %d of %d frames; held the last", path, lost, len(landmarks))
+    return fill_missing_landmarks(landmarks)
 
 
 def _counted(frames: Iterable[np.ndarray], on_frame: Callable[[], object]) -> Iterator[np.ndarray]:

@@ -13,6 +13,6 @@ phonemes that move the lips, so a model can learn one from the other, and the la
     clip          `make_clip`, which puts them together
 """
 
-from data_pipelines.synthetic.clip import SyntheticClip, make_clip
+from data_pipelines.synthetic.clip import HELD_OUT_SEED, SyntheticClip, make_clip
 
-__all__ = ["SyntheticClip", "make_clip"]
+__all__ = ["HELD_OUT_SEED", "SyntheticClip", "make_clip"]

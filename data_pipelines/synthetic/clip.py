@@ -23,6 +23,9 @@ from data_pipelines.synthetic.template import FIELDS
 from data_pipelines.synthetic.voice import synthesize
 from moditalker_jax.spec import AUDIO_SAMPLE_RATE, FPS
 
+HELD_OUT_SEED = 1_000_000
+"""Clips with this seed and larger ones are never written as training data."""
+
 _SUPERSAMPLING = 2
 _SAMPLES_PER_FRAME = AUDIO_SAMPLE_RATE // FPS
 
@@ -57,9 +60,10 @@ def _mouth_inside(head: Head, motion: Motion) -> dict[str, np.ndarray]:
     )
     drop = motion.opening[:, None, None] * FIELDS["opening"][8]
     drop = drop * [1.0, 1.45, 1.0]
-    frames = motion.opening.size
+    # Rounded lips come forward and cover the teeth.
+    cover = motion.rounding[:, None, None] * np.array([0.0, -0.055, 0.0])
     return {
-        "upper": np.repeat(upper[None], frames, axis=0),
+        "upper": upper[None] + cover,
         "lower": lower[None] + drop,
         "tongue": tongue[None] + 0.85 * drop,
     }

@@ -100,7 +100,7 @@ def mirrored(points) -> np.ndarray:
 
 def _shading(head: Head) -> tuple[np.ndarray, np.ndarray]:
     """Diffuse light around 1 and gloss in [0, 1] of the head's surface."""
-    surface = cv2.resize(cv2.GaussianBlur(head.surface, (0, 0), 0.8), (_SIZE, _SIZE), interpolation=cv2.INTER_CUBIC)
+    surface = cv2.resize(cv2.GaussianBlur(head.surface, (0, 0), 1.5), (_SIZE, _SIZE), interpolation=cv2.INTER_CUBIC)
     surface = cv2.GaussianBlur(surface.astype(np.float64), (0, 0), 5)
     step = VIEW / _SIZE
     slope_y, slope_x = np.gradient(surface, step)
@@ -140,8 +140,8 @@ _HAIR_BACK = {
              (-1.2, 1.85), (-0.9, 1.6), (-0.8, 1.0), (-0.6, 0.0)],
 }  # fmt: skip
 _HAIRLINE = {
-    "crop": [(0, -1.14), (-0.42, -1.13), (-0.70, -1.0), (-0.86, -0.74), (-0.95, -0.5), (-0.98, -0.2)],
-    "short": [(0.12, -1.12), (-0.34, -1.04), (-0.68, -0.97), (-0.88, -0.72), (-0.95, -0.45), (-0.98, -0.05)],
+    "crop": [(0, -1.16), (-0.42, -1.15), (-0.66, -1.06), (-0.80, -0.86), (-0.90, -0.6), (-0.99, -0.3)],
+    "short": [(0, -1.24), (-0.36, -1.18), (-0.62, -1.1), (-0.79, -0.94), (-0.88, -0.62), (-0.95, -0.3), (-1.01, 0.0)],
     "long": [(0.05, -1.22), (-0.30, -1.08), (-0.62, -0.86), (-0.86, -0.55), (-0.97, -0.15), (-1.02, 0.5)],
 }  # fmt: skip
 
@@ -176,23 +176,23 @@ def _paint_skin(easel: Easel, head: Head, speaker: Speaker, rng) -> None:
 def _paint_features(easel: Easel, head: Head, speaker: Speaker) -> None:
     """Colour and soft shadows of cheeks, sockets, nose, mouth and chin."""
     rest = head.rest
-    warm = np.clip(speaker.skin * [1.0, 0.72, 0.70] + [6, 0, 0], 0, 255)
+    warm = np.clip(speaker.skin * [1.0, 0.80, 0.78] + [4, 0, 0], 0, 255)
     nose, chin = rest[30], rest[8]
     for side, eye, wing, corner in ((-1, rest[36:42], rest[31], rest[48]), (1, rest[42:48], rest[35], rest[54])):
         middle = eye.mean(axis=0)
-        easel.tint(warm, 0.22 * easel.glow((side * 0.62, 0.22), (0.24, 0.18)))
+        easel.tint(warm, 0.25 * easel.glow((side * 0.62, 0.22), (0.24, 0.18)))
         easel.darken(0.26 * easel.glow((middle[0] - side * 0.06, middle[1] - 0.075), (0.24, 0.06)))
         easel.darken(0.22 * easel.glow((side * 0.20, middle[1] - 0.02), (0.06, 0.12)))
         easel.darken(0.12 * easel.glow((middle[0], middle[1] + 0.15), (0.20, 0.04)))
         easel.darken(0.16 * easel.glow((wing[0] - side * -0.075, wing[1] - 0.03), (0.025, 0.08)))
-        nostril = easel.ellipse((side * 0.092, wing[1] + 0.035), (0.062, 0.028), -0.35 * side, 0.6)
+        nostril = easel.ellipse((side * 0.092, wing[1] + 0.012), (0.062, 0.028), -0.35 * side, 0.6)
         easel.darken(0.72 * nostril)
-        fold = easel.ellipse((side * 0.36, 0.5 * (wing[1] + corner[1]) - 0.02), (0.016, 0.22), -0.42 * side, 1.6)
-        easel.darken(0.20 * fold)
-        easel.darken(0.16 * easel.glow((corner[0] + side * 0.05, corner[1] + 0.01), (0.045, 0.05)))
-    easel.darken(0.20 * easel.glow((0, nose[1] + 0.235), (0.15, 0.035)))
-    easel.tint(np.clip(speaker.skin * 1.22 + 14, 0, 255), 0.35 * easel.glow((-0.02, nose[1] - 0.02), (0.07, 0.06)))
-    easel.tint(np.clip(speaker.skin * 1.18 + 10, 0, 255), 0.22 * easel.glow((-0.02, nose[1] - 0.30), (0.035, 0.22)))
+        fold = easel.ellipse((side * 0.37, 0.5 * (wing[1] + corner[1]) - 0.06), (0.05, 0.21), -0.45 * side, 2)
+        easel.darken(0.07 * fold**2)
+        easel.darken(0.10 * easel.glow((corner[0] + side * 0.04, corner[1]), (0.045, 0.05)))
+    easel.darken(0.20 * easel.glow((0, nose[1] + 0.145), (0.15, 0.035)))
+    easel.tint(np.clip(speaker.skin * 1.22 + 14, 0, 255), 0.35 * easel.glow((-0.02, nose[1] - 0.12), (0.07, 0.06)))
+    easel.tint(np.clip(speaker.skin * 1.18 + 10, 0, 255), 0.22 * easel.glow((-0.02, nose[1] - 0.37), (0.035, 0.22)))
     easel.darken(0.10 * easel.glow((0, 0.45), (0.03, 0.06)))
     easel.darken(0.24 * easel.glow((0, rest[57][1] + 0.075), (0.19, 0.035)))
     easel.tint(np.clip(speaker.skin * 1.12 + 6, 0, 255), 0.2 * easel.glow((-0.03, chin[1] - 0.22), (0.15, 0.1)))
@@ -208,22 +208,25 @@ def _paint_brows(easel: Easel, head: Head, speaker: Speaker, rng) -> None:
         taper = thick * np.interp(np.linspace(0, 1, 41), [0, 0.35, 0.9, 1], [0.15, 0.8, 1.0, 0.8])[:, None]
         ring = np.concatenate([dense - [0, 0.5] * taper, (dense + [0, 0.6] * taper)[::-1]])
         mask = easel.polygon(ring, 0.012)
-        hairs = 0.8 + 0.2 * np.clip(_strands(rng, easel, (brow[4][0], 0.6), 3.0), -1, 1)
+        hairs = 0.9 + 0.1 * np.clip(_strands(rng, easel, (brow[4][0], 0.6), 1.5), -1, 1)
         easel.tint(speaker.hair * 0.62, 0.85 * mask * hairs)
 
 
-def _paint_hair_front(easel: Easel, head: Head, speaker: Speaker, hair: np.ndarray) -> None:
+def _paint_hair_front(easel: Easel, speaker: Speaker, hair: np.ndarray, rng) -> None:
     style = speaker.hair_style
     top = np.array(_HAIR_BACK[style][:5])
     line = np.array(_HAIRLINE[style])
-    side = np.array([[min(top[-1][0], line[-1][0]) - 0.05, line[-1][1] + 0.04]])
-    left = np.concatenate([spline_open(top[: 4 if style != "long" else 5]), side, spline_open(line)[::-1]])
-    # The parting lies off the middle: the right half is the mirror image, moved there.
-    mask = np.maximum(easel.polygon(left, 0.016), easel.polygon(left * [-1, 1] + [0.0, 0], 0.016))
-    middle = easel.polygon([(-0.15, -1.7), (0.15, -1.7), (0.15, -1.1), (-0.15, -1.1)], 0.02)
-    mask = np.maximum(mask, middle)
+    outer = top[: 5 if style == "long" else 4]
+    side = np.array([[min(outer[-1][0], line[-1][0]) - 0.05, line[-1][1] + 0.04]])
+    left = np.concatenate([spline_open(outer), side, spline_open(line)[::-1]])
+    across = [[0.02, 0], [0.02, 0]]
+    left[[0, -1]] = np.maximum(left[[0, -1]], np.array(across) + [[0, left[0, 1]], [0, left[-1, 1]]])
+    mask = np.maximum(easel.polygon(left), easel.polygon(left * [-1, 1]))
+    mask = _ragged(easel, mask, rng)
+    if style == "long":
+        mask *= np.clip((0.55 - easel.y) / 0.6, 0, 1)
     easel.darken(0.30 * easel.blur(mask, 0.07) * (1 - mask))
-    easel.lay(hair, mask * easel.blur(mask, 0.01))
+    easel.lay(hair, mask)
 
 
 def spline_open(points: np.ndarray) -> np.ndarray:
@@ -232,18 +235,28 @@ def spline_open(points: np.ndarray) -> np.ndarray:
     return closed[: 10 * (len(points) - 1) + 1]
 
 
+def _ragged(easel: Easel, mask: np.ndarray, rng) -> np.ndarray:
+    """The mask with its edge broken up into tufts."""
+    tufts = _strands(rng, easel, (0.2, -2.3), 1.6)
+    soft = easel.blur(mask, 0.03)
+    edge = 4 * soft * (1 - soft)
+    return np.clip((soft - 0.5 + 0.16 * edge * tufts) * 4 + 0.5, 0, 1)
+
+
 def _paint_head(number: int, size: int) -> np.ndarray:
     speaker, head = get_speaker(number), get_head(number)
     rng = np.random.default_rng([11, number])
     easel = Easel()
-    hair = np.clip(_hair_colour(easel, speaker, rng, (0.15, -1.25)), 0, 255)
-    back = easel.polygon(spline(mirrored(_HAIR_BACK[speaker.hair_style])), 0.02)
-    easel.lay(hair * 0.62, back)
-    _paint_ears(easel, speaker.skin, speaker.shape["height"])
+    hair = np.clip(_hair_colour(easel, speaker, rng, (0.2, -2.3)), 0, 255)
+    back = _ragged(easel, easel.polygon(spline(mirrored(_HAIR_BACK[speaker.hair_style]))), rng)
+    inner = np.clip((np.abs(easel.x) - 0.85) / 0.4, 0, 1)
+    easel.lay(hair * (0.45 + 0.45 * inner)[..., None], back)
+    if speaker.hair_style != "long":
+        _paint_ears(easel, speaker.skin, speaker.shape["height"])
     _paint_skin(easel, head, speaker, rng)
     _paint_features(easel, head, speaker)
     _paint_brows(easel, head, speaker, rng)
-    _paint_hair_front(easel, head, speaker, hair)
+    _paint_hair_front(easel, speaker, hair, rng)
     return easel.layer(size)
 
 
@@ -272,7 +285,7 @@ def _paint_backdrop(speaker: Speaker, size: int) -> np.ndarray:
     for _ in range(16):
         centre = rng.uniform(-2, 2, size=2) * [1, 0.8]
         spot = easel.ellipse(centre, np.full(2, rng.uniform(0.12, 0.45)), 0.0, 0.15)
-        easel.tint(speaker.backdrop * rng.uniform(0.6, 1.5, size=3), 0.35 * spot)
+        easel.tint(speaker.backdrop * rng.uniform(0.7, 1.35) * rng.uniform(0.92, 1.08, size=3), 0.4 * spot)
     easel.colour = easel.blur(easel.colour, 0.05)
     return easel.layer(size)[..., :3].copy()
 

@@ -63,7 +63,7 @@ class _Patch:
 def _blend(canvas: np.ndarray, layer: np.ndarray) -> np.ndarray:
     """Layer (H, W, 4), RGB multiplied by alpha, over canvas (H, W, 3); both uint8."""
     through = cv2.cvtColor(255 - layer[..., 3], cv2.COLOR_GRAY2RGB)
-    return cv2.add(cv2.multiply(canvas, through, scale=1 / 255), np.ascontiguousarray(layer[..., :3]))
+    return cv2.add(cv2.multiply(canvas, through, scale=1 / 255), cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB))
 
 
 def _draw_eye(canvas, eye, speaker: Speaker, gaze: np.ndarray, unit: float) -> None:

@@ -4,8 +4,8 @@ The networks are MediaPipe's face detector and face mesh (Apache-2.0, see models
 the small LiteRT interpreter; everything around them is written here.
 """
 
-from moditalker_jax.faces.crop import CropBox
+from moditalker_jax.faces.crop import CropBox, clip_crop, crop_frames
 from moditalker_jax.faces.finder import Face, FaceFinder
-from moditalker_jax.faces.mesh import landmarks_from_mesh
+from moditalker_jax.faces.mapping import landmarks_from_mesh
 
-__all__ = ["CropBox", "Face", "FaceFinder", "landmarks_from_mesh"]
+__all__ = ["CropBox", "Face", "FaceFinder", "clip_crop", "crop_frames", "landmarks_from_mesh"]

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from moditalker_jax.faces.detector import FULL_RANGE, SHORT_RANGE, Detection, FaceDetector
-from moditalker_jax.faces.mesh import (
-    FaceMesh,
-    Roi,
-    landmarks_from_mesh,
-    roi_from_detection,
-    roi_from_mesh,
-)
+from moditalker_jax.faces.mapping import landmarks_from_mesh
+from moditalker_jax.faces.mesh import FaceMesh, Roi, roi_from_detection, roi_from_mesh
+from moditalker_jax.landmarks import smooth_landmarks
 from moditalker_jax.spec import NUM_LANDMARKS
 
 MIN_PRESENCE = 0.5
@@ -62,11 +58,15 @@ class FaceFinder:
                 faces.append(Face(box=detection.box, score=detection.score, mesh=mesh))
         return faces
 
-    def track(self, frames: Iterable[np.ndarray]) -> np.ndarray:
+    def track(self, frames: Iterable[np.ndarray], *, smooth: bool = True) -> np.ndarray:
         """Landmarks (T, 68, 3) float32 of one face through a video, NaN where it is not found.
 
         Each frame is searched where the face was in the last one; the detector is asked only at
         the start and after a loss. Then the largest face is taken.
+
+        Args:
+          frames: (H, W, 3) uint8 RGB each; read once.
+          smooth: weakly over time, see `smooth_landmarks`.
         """
         landmarks, roi = [], None
         for frame in frames:
@@ -76,7 +76,9 @@ class FaceFinder:
             roi = None if mesh is None else roi_from_mesh(mesh)
             missing = np.full((NUM_LANDMARKS, 3), np.nan, np.float32)
             landmarks.append(missing if mesh is None else landmarks_from_mesh(mesh))
-        return np.stack(landmarks) if landmarks else np.zeros((0, NUM_LANDMARKS, 3), np.float32)
+        if not landmarks:
+            return np.zeros((0, NUM_LANDMARKS, 3), np.float32)
+        return smooth_landmarks(np.stack(landmarks)) if smooth else np.stack(landmarks)
 
     def _largest_mesh(self, image: np.ndarray) -> np.ndarray | None:
         candidates = (self._refined_mesh(image, detection) for detection in self.detect(image))

@@ -1,4 +1,4 @@
-"""MediaPipe's 468-point face mesh, and the 68 landmarks taken from it."""
+"""MediaPipe's 468-point face mesh, found inside a region of the picture."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 
 from moditalker_jax.faces.detector import Detection
+from moditalker_jax.faces.mapping import NUM_MESH_POINTS
 from moditalker_jax.faces.runtime import TfliteNetwork
-
-NUM_MESH_POINTS = 468
 
 ROI_MARGIN = 1.5
 """The network was trained on squares this much larger than the face."""
@@ -32,7 +31,9 @@ class Roi:
         scale = self.size / size
         cos, sin = np.cos(self.angle) * scale, np.sin(self.angle) * scale
         linear = np.array([[cos, -sin], [sin, cos]])
-        return np.concatenate([linear, (self.centre - linear @ np.full(2, size / 2))[:, None]], axis=1)
+        return np.concatenate(
+            [linear, (self.centre - linear @ np.full(2, size / 2))[:, None]], axis=1
+        )
 
 
 class FaceMesh:
@@ -98,18 +99,3 @@ def _angle(left: np.ndarray, right: np.ndarray) -> float:
 def _roi(centre: np.ndarray, extent: np.ndarray, left: np.ndarray, right: np.ndarray) -> Roi:
     side = float(np.max(extent)) * ROI_MARGIN
     return Roi(centre=np.asarray(centre, np.float64), size=side, angle=_angle(left, right))
-
-
-# One row for each of the 68 landmarks: the mesh point that lies there.
-_JAW = [162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389]
-_BROWS = [71, 63, 105, 66, 107, 336, 296, 334, 293, 301]
-_NOSE = [168, 197, 5, 4, 75, 97, 2, 326, 305]
-_EYES = [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]
-_OUTER_LIPS = [61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181]
-_INNER_LIPS = [78, 82, 13, 312, 308, 317, 14, 87]
-LANDMARK_POINTS = np.array(_JAW + _BROWS + _NOSE + _EYES + _OUTER_LIPS + _INNER_LIPS)
-
-
-def landmarks_from_mesh(mesh: np.ndarray) -> np.ndarray:
-    """The 68 landmarks (..., 68, 3) of meshes (..., 468, 3), in the mesh's unit and axes."""
-    return mesh[..., LANDMARK_POINTS, :]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from moditalker_jax.errors import InputError
-from moditalker_jax.faces.crop import crop_box, crop_frames
+from moditalker_jax.faces.crop import clip_crop, crop_frames
 from moditalker_jax.faces.finder import FaceFinder
 from moditalker_jax.landmarks import fill_missing_landmarks
 from moditalker_jax.media.image import is_image, read_image
@@ -81,5 +81,5 @@ def reference_from_frames(
             stacklevel=2,
         )
         landmarks = fill_missing_landmarks(landmarks)
-    box = crop_box(landmarks)
+    box = clip_crop(landmarks)
     return Reference(crop_frames(frames, box, resolution), box.to_crop(landmarks))

