@@ -51,7 +51,7 @@ def demo() -> dict:
     config["model"] |= {
         "resolution": 128,
         "width": 128,
-        "depth": 3,
+        "depth": 2,
         "num_heads": 4,
         "head_width": 32,
         "projection_depth": 1,
@@ -67,12 +67,12 @@ def demo() -> dict:
     }
     config["training"] = {
         "batch_size": 1,
-        "num_steps": 2_500,
+        "num_steps": 1_600,
         "ema": "warmup",
         "ema_decay": 0.99,
         "log_every": 50,
-        "evaluate_every": 500,
-        "checkpoint_every": 250,
+        "evaluate_every": 400,
+        "checkpoint_every": 200,
     }
     return config
 

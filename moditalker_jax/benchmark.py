@@ -86,7 +86,7 @@ def atom_rows(config: StageConfig, repeats: int) -> list[Row]:
     def uncached(x_t, audio, reference):
         return model.apply(variables, x_t, timesteps, audio, reference, keep_condition=keep)
 
-    stage = AToMStage(model, config.loss, config.diffusion, config.sampling, AUDIO_WIDTH)
+    stage = AToMStage(model, config.loss, config.diffusion, config.sampling, data={})
     batch = {"motion": x_t[:1], "audio_features": audio[:1], "mask": jnp.ones((1, frames), bool)}
     return measure(
         {

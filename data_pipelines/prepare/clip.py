@@ -49,6 +49,7 @@ def prepare_clip(
         without a face in more than 30 % of its frames.
     """
     path = Path(path)
+    frame_size = next(iterate_frames(path)).shape[:2]
     landmarks = finder.track(_counted(iterate_frames(path), on_frame))
     if len(landmarks) < CLIP_FRAMES:
         raise InputError(f"{path}: {len(landmarks)} frames are too few; give {CLIP_FRAMES} or more")
@@ -56,7 +57,7 @@ def prepare_clip(
     audio = read_video_audio(path, len(landmarks), advance=audio_offset_ms / 1000)
     if audio is None:
         raise InputError(f"{path}: has no sound; give a video with an audio track")
-    box = clip_crop(landmarks)
+    box = clip_crop(landmarks, frame_size=frame_size)
     frames = crop_frames(_counted(iterate_frames(path), on_frame), box, resolution)
     frontal_landmarks, _ = frontalize(landmarks)
     name = name or path.stem

@@ -43,7 +43,7 @@ def prepare(
     clip: SyntheticClip, name: str, speaker: int, *, resolution: int, encoder: AudioEncoder
 ) -> PreparedClip:
     """A synthetic clip as a record: cropped as real videos are, with its exact landmarks."""
-    box = clip_crop(clip.landmarks)
+    box = clip_crop(clip.landmarks, frame_size=clip.frames.shape[1:3])
     return PreparedClip(
         name=name,
         speaker=f"synthetic-{speaker}",
@@ -64,9 +64,7 @@ def write_shards(options: argparse.Namespace) -> None:
 
     def clips(split: str, chosen: list[tuple[int, int]]) -> Iterator[PreparedClip]:
         for speaker, seed in tqdm(chosen, desc=split, unit="clip"):
-            clip = make_clip(
-                speaker=speaker, seed=seed, seconds=options.seconds, resolution=drawn
-            )
+            clip = make_clip(speaker=speaker, seed=seed, seconds=options.seconds, resolution=drawn)
             name = f"speaker{speaker:03d}-{seed:07d}"
             yield prepare(clip, name, speaker, resolution=options.resolution, encoder=encoder)
 

@@ -26,7 +26,6 @@ from moditalker_jax.spec import AUDIO_SAMPLE_RATE, FPS
 HELD_OUT_SEED = 1_000_000
 """Clips with this seed and larger ones are never written as training data."""
 
-_SUPERSAMPLING = 2
 _SAMPLES_PER_FRAME = AUDIO_SAMPLE_RATE // FPS
 
 
@@ -56,7 +55,12 @@ def _mouth_inside(head: Head, motion: Motion) -> dict[str, np.ndarray]:
     lower = np.stack([0.27 * across, middle[1] + 0.075 - 0.02 * across**2, depth - 0.03], axis=1)
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     tongue = np.stack(
-        [0.21 * np.cos(angle), corner[1] + 0.15 + 0.11 * np.sin(angle), np.full(24, depth[6] - 0.1)], axis=1
+        [
+            0.21 * np.cos(angle),
+            corner[1] + 0.15 + 0.11 * np.sin(angle),
+            np.full(24, depth[6] - 0.1),
+        ],
+        axis=1,
     )
     drop = motion.opening[:, None, None] * FIELDS["opening"][8]
     drop = drop * [1.0, 1.45, 1.0]
@@ -67,6 +71,11 @@ def _mouth_inside(head: Head, motion: Motion) -> dict[str, np.ndarray]:
         "lower": lower[None] + drop,
         "tongue": tongue[None] + 0.85 * drop,
     }
+
+
+def _canvas_size(resolution: int) -> int:
+    """Frames are drawn larger and averaged: small ones twice as large, others by half."""
+    return 2 * resolution if resolution <= 128 else 3 * resolution // 2
 
 
 def make_clip(*, speaker: int, seed: int, seconds: float, resolution: int) -> SyntheticClip:
@@ -88,7 +97,7 @@ def make_clip(*, speaker: int, seed: int, seconds: float, resolution: int) -> Sy
     rotations = rotation_matrices(motion.rotation)
     frontal, rows = expressions(head, motion), _mouth_inside(head, motion)
     weights = np.stack([getattr(motion, name) for name in SKIN_FIELDS], axis=1)
-    portrait = get_portrait(speaker, _SUPERSAMPLING * resolution)
+    portrait = get_portrait(speaker, _canvas_size(resolution))
     frames = np.empty((num_frames, resolution, resolution, 3), np.uint8)
     landmarks = np.empty(frontal.shape, np.float32)
     for t in range(num_frames):

@@ -22,6 +22,8 @@ GRID = 97
 
 _PIVOT = np.array([0.0, 0.7, 0.1])
 _SCREEN_CENTRE = np.array([0.0, 0.05])
+_DEPTH_ORIGIN = 0.95
+"""The depth that counts as 0 in pixels: as in MediaPipe's meshes, about that of the eyes."""
 
 SKIN_FIELDS = ("opening", "spread", "rounding", "brows")
 """Expressions that move the painted skin; the others move only lips, which are drawn anew."""
@@ -63,6 +65,7 @@ class Head:
     fields: np.ndarray
 
 
+@lru_cache(maxsize=4)
 def grid_points(nodes: int) -> np.ndarray:
     """(nodes, nodes, 2) x and y of a square grid over the view."""
     line = np.linspace(-VIEW / 2, VIEW / 2, nodes)
@@ -89,7 +92,9 @@ def get_head(number: int) -> Head:
     sites, unique = np.unique(np.round(sites, 4), axis=0, return_index=True)
     fields = []
     for name in SKIN_FIELDS:
-        moves = np.zeros((outer.size + below.shape[0] + far.shape[0] + np.sum(extra[:, 1] < 0.1), 3))
+        moves = np.zeros(
+            (outer.size + below.shape[0] + far.shape[0] + np.sum(extra[:, 1] < 0.1), 3)
+        )
         moves[: outer.size] = FIELDS[name][outer]
         moves[outer.size : outer.size + below.shape[0]] = FIELDS[name][2:15]
         field = RBFInterpolator(sites, moves[unique], smoothing=1e-3, neighbors=40)(grid)
@@ -129,7 +134,7 @@ def pose(points: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> n
 def to_pixels(points: np.ndarray, resolution: int) -> np.ndarray:
     """Face units -> pixels whose centres are integers; z gets the same scale."""
     scale = resolution / VIEW
-    pixels = points * scale
+    pixels = (points - [0.0, 0.0, _DEPTH_ORIGIN]) * scale
     pixels[..., :2] += (0.5 - _SCREEN_CENTRE / VIEW) * resolution - 0.5
     return pixels
 
@@ -160,6 +165,11 @@ def sampling_map(
         depth = (moved[..., 2:] - _PIVOT[2]) * rotation[:2, 2]
         here = (screen - depth) @ inverse.T + _PIVOT[:2] - moved[..., :2]
     coarse = ((here / VIEW + 0.5) * size - 0.5).astype(np.float32)
+    return cv2.remap(coarse, _nodes_of_pixels(size), None, cv2.INTER_LINEAR)
+
+
+@lru_cache(maxsize=4)
+def _nodes_of_pixels(size: int) -> np.ndarray:
+    """Where each pixel's centre lies between the nodes of the coarse grid (size, size, 2)."""
     pixel = (np.arange(size, dtype=np.float32) + 0.5) / size * (GRID - 1)
-    across, down = np.meshgrid(pixel, pixel)
-    return cv2.remap(coarse, across, down, cv2.INTER_LINEAR)
+    return np.stack(np.meshgrid(pixel, pixel), axis=-1)

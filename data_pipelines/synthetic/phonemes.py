@@ -166,7 +166,7 @@ def random_utterance(rng: np.random.Generator, seconds: float, rate: float) -> l
 
 
 def sample_track(segments: list[Segment], attribute: str, times: np.ndarray) -> np.ndarray:
-    """A phoneme attribute (scalar or tuple) at each of `times`: (n,) or (n, k), piecewise constant."""
+    """An attribute of the phoneme spoken at each of `times` (n,): (n,), or (n, k) for tuples."""
     starts = np.array([segment.start for segment in segments])
     index = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(segments) - 1)
     return np.array([getattr(s.phoneme, attribute) for s in segments], dtype=float)[index]

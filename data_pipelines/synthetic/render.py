@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 
+from data_pipelines.synthetic.easel import spline_open
 from data_pipelines.synthetic.head import VIEW, Head, sampling_map, to_pixels
-from data_pipelines.synthetic.portrait import Portrait, spline_open
+from data_pipelines.synthetic.portrait import Portrait
 from data_pipelines.synthetic.speakers import Speaker
 
 _SHIFT = 4
@@ -63,7 +64,9 @@ class _Patch:
 def _blend(canvas: np.ndarray, layer: np.ndarray) -> np.ndarray:
     """Layer (H, W, 4), RGB multiplied by alpha, over canvas (H, W, 3); both uint8."""
     through = cv2.cvtColor(255 - layer[..., 3], cv2.COLOR_GRAY2RGB)
-    return cv2.add(cv2.multiply(canvas, through, scale=1 / 255), cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB))
+    return cv2.add(
+        cv2.multiply(canvas, through, scale=1 / 255), cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB)
+    )
 
 
 def _draw_eye(canvas, eye, speaker: Speaker, gaze: np.ndarray, unit: float) -> None:
@@ -80,10 +83,16 @@ def _draw_eye(canvas, eye, speaker: Speaker, gaze: np.ndarray, unit: float) -> N
     soft = 0.02 * unit
     patch.lay(speaker.iris * 0.42, opening * patch.disc(iris_at, 0.094 * unit, soft))
     patch.lay(speaker.iris * 1.05, opening * patch.disc(iris_at, 0.078 * unit, 2 * soft))
-    patch.lay(speaker.iris * 1.4 + 12, 0.5 * opening * patch.disc(iris_at + [0.0, 0.03 * unit], 0.05 * unit, 2 * soft))
+    patch.lay(
+        speaker.iris * 1.4 + 12,
+        0.5 * opening * patch.disc(iris_at + [0.0, 0.03 * unit], 0.05 * unit, 2 * soft),
+    )
     patch.lay((12, 10, 10), opening * patch.disc(iris_at, 0.040 * unit, soft))
     patch.darken(0.42 * opening * patch.line(upper + [0, 0.02 * unit], 0.05 * unit, 0.015 * unit))
-    patch.lay((250, 250, 250), opening * patch.disc(iris_at + [-0.03 * unit, -0.032 * unit], 0.02 * unit, soft))
+    patch.lay(
+        (250, 250, 250),
+        opening * patch.disc(iris_at + [-0.03 * unit, -0.032 * unit], 0.02 * unit, soft),
+    )
     lash = 0.9 if speaker.hair_style == "long" else 0.75
     patch.lay(speaker.hair * 0.25 + 4, lash * patch.line(upper, 0.03 * unit, 0.006 * unit))
     patch.darken(0.30 * patch.line(lower, 0.018 * unit, 0.008 * unit))
@@ -92,16 +101,24 @@ def _draw_eye(canvas, eye, speaker: Speaker, gaze: np.ndarray, unit: float) -> N
     patch.done()
 
 
-def _draw_teeth(patch: _Patch, inside: np.ndarray, jaws: dict[str, np.ndarray], unit: float) -> None:
+def _draw_teeth(
+    patch: _Patch, inside: np.ndarray, jaws: dict[str, np.ndarray], unit: float
+) -> None:
     """Upper and lower teeth: rows (n, 2) along their biting edges, seen where `inside` is."""
     upper, lower = jaws["upper"], jaws["lower"]
-    back = inside * patch.mask(np.concatenate([lower, lower[::-1] + [0, 0.14 * unit]]), 0.012 * unit)
+    back = inside * patch.mask(
+        np.concatenate([lower, lower[::-1] + [0, 0.14 * unit]]), 0.012 * unit
+    )
     patch.lay((176, 164, 152), 0.75 * back)
-    front = inside * patch.mask(np.concatenate([upper, upper[::-1] - [0, 0.22 * unit]]), 0.008 * unit)
+    front = inside * patch.mask(
+        np.concatenate([upper, upper[::-1] - [0, 0.22 * unit]]), 0.008 * unit
+    )
     patch.lay((238, 232, 222), 0.95 * front)
     for left, right in zip(upper[2:-2:2], upper[3:-1:2], strict=False):
         gap = 0.5 * (left + right)
-        patch.darken(0.10 * front * patch.line(np.array([gap, gap - [0, 0.12 * unit]]), 0.012 * unit))
+        patch.darken(
+            0.10 * front * patch.line(np.array([gap, gap - [0, 0.12 * unit]]), 0.012 * unit)
+        )
 
 
 def _draw_mouth(canvas, lips: np.ndarray, jaws, speaker: Speaker, unit: float) -> None:
@@ -116,7 +133,10 @@ def _draw_mouth(canvas, lips: np.ndarray, jaws, speaker: Speaker, unit: float) -
     patch.lay(colour * 0.80, 0.92 * upper)
     patch.lay(colour * 1.02, 0.92 * lower)
     ridge = 0.5 * (inner_low[::2] + outer_low[::3])
-    patch.lay(np.clip(colour * 1.25 + 34, 0, 255), 0.42 * lower * patch.line(ridge[6:15], 0.05 * unit, 0.03 * unit))
+    patch.lay(
+        np.clip(colour * 1.25 + 34, 0, 255),
+        0.42 * lower * patch.line(ridge[6:15], 0.05 * unit, 0.03 * unit),
+    )
     patch.lay(colour * 0.62, 0.55 * upper * patch.line(inner_up, 0.05 * unit, 0.025 * unit))
     patch.darken(0.25 * lower * patch.line(outer_low, 0.04 * unit, 0.025 * unit))
     height = np.linalg.norm(lips[14] - lips[18]) / unit
@@ -127,7 +147,9 @@ def _draw_mouth(canvas, lips: np.ndarray, jaws, speaker: Speaker, unit: float) -
         patch.lay((150, 70, 68), 0.8 * inside * patch.mask(tongue, 0.03 * unit))
         _draw_teeth(patch, inside, jaws, unit)
         patch.darken(0.45 * inside * patch.line(inner_up, 0.06 * unit, 0.03 * unit))
-        patch.darken(0.5 * inside * (1 - patch.disc(lips[[14, 18]].mean(axis=0), 0.24 * unit, 0.2 * unit)))
+        patch.darken(
+            0.5 * inside * (1 - patch.disc(lips[[14, 18]].mean(axis=0), 0.24 * unit, 0.2 * unit))
+        )
     seam = patch.line(inner_up, 0.022 * unit, 0.008 * unit) * np.clip(1.2 - height * 12, 0.35, 1)
     patch.lay((58, 22, 22), 0.75 * seam)
     for corner in (lips[0], lips[6]):

@@ -25,7 +25,7 @@ from moditalker_jax.evaluation.metrics import mouth_correlation, psnr, still_mou
 from moditalker_jax.faces.finder import FaceFinder
 from moditalker_jax.generation.pipeline import MoDiTalker
 from moditalker_jax.generation.reference import reference_from_frames
-from moditalker_jax.landmarks import MEAN_FACE, MOTION_SCALE, fill_missing_landmarks, frontalize
+from moditalker_jax.landmarks import fill_missing_landmarks, frontalize
 
 SOURCE_RESOLUTION = 256
 """Synthetic frames are drawn and searched at this size, as real videos are larger than clips."""
@@ -34,9 +34,7 @@ SOURCE_RESOLUTION = 256
 def motion_figures(pipeline: MoDiTalker, clip, key: jax.Array) -> dict[str, float]:
     """AToM's figures on one clip."""
     truth, _ = frontalize(clip.landmarks / SOURCE_RESOLUTION)
-    reference = (MOTION_SCALE * (truth[0] - MEAN_FACE)).astype(np.float32)
-    motion = pipeline.motion(pipeline.encoder(clip.audio), reference, key)
-    frontal = motion / MOTION_SCALE + MEAN_FACE
+    frontal = pipeline.motion(pipeline.encoder(clip.audio), truth[0], key)
     return {
         "AToM mouth correlation": mouth_correlation(frontal, truth),
         "AToM mouth error / still mouth": still_mouth_ratio(frontal, truth),

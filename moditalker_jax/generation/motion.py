@@ -19,6 +19,8 @@ class MotionGenerator:
 
     def __post_init__(self) -> None:
         config = self.atom.config
+        self._mean_face = np.asarray(self.atom.data["mean_face"], np.float32)
+        self._scale = self.atom.data["motion_scale"]
 
         def sample_window(params, audio_features, reference_motion, key):
             return sample_motion(
@@ -36,22 +38,23 @@ class MotionGenerator:
     def __call__(
         self,
         audio_features: np.ndarray,
-        reference_motion: np.ndarray,
+        reference_landmarks: np.ndarray,
         key: jax.Array,
         *,
         on_window: Callable[[int, int], None] = lambda done, total: None,
     ) -> np.ndarray:
-        """Motion of any length; the last frame of a window is the reference of the next.
+        """Landmarks of any length; the last frame of a window is the reference of the next.
 
         Args:
           audio_features: (S, D) at 50 Hz.
-          reference_motion: (68, 3), motion space: the face that starts to speak.
+          reference_landmarks: (68, 3) frontal: the face that starts to speak.
           key: typed key; window k uses `fold_in(key, k)`.
           on_window: told the number of windows done and their total.
 
         Returns:
-          Motion (S // 2, 68, 3).
+          Frontal landmarks (S // 2, 68, 3), in the mean face's units.
         """
+        reference_motion = self._scale * (reference_landmarks - self._mean_face)
         num_frames = audio_features.shape[0] // spec.AUDIO_STEPS_PER_FRAME
         window_frames = self.atom.model.num_frames
         window_steps = window_frames * spec.AUDIO_STEPS_PER_FRAME
@@ -71,4 +74,4 @@ class MotionGenerator:
             windows.append(reference_motion + np.asarray(residual[0]))
             reference_motion = windows[-1][-1]
             on_window(index + 1, num_windows)
-        return np.concatenate(windows)[:num_frames]
+        return np.concatenate(windows)[:num_frames] / self._scale + self._mean_face

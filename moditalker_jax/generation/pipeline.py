@@ -21,7 +21,7 @@ from moditalker_jax.generation.frames import FrameGenerator
 from moditalker_jax.generation.motion import MotionGenerator
 from moditalker_jax.generation.reference import Reference, read_reference
 from moditalker_jax.generation.talking_video import TalkingVideo
-from moditalker_jax.landmarks import MEAN_FACE, MOTION_SCALE, align_to_poses, frontalize
+from moditalker_jax.landmarks import LANDMARK_BACKEND, align_to_poses, frontalize
 from moditalker_jax.media.audio import fit_to_frames, read_audio
 
 Progress = Callable[[str, int, int], None]
@@ -57,6 +57,11 @@ class MoDiTalker:
                 f"{directory / 'atom'} was trained with version {stored['version']} of audio "
                 f"encoder {stored['name']!r}; this is version {encoder.version}: train it again"
             )
+        if atom.data["landmark_backend"] != LANDMARK_BACKEND:
+            raise InputError(
+                f"{directory / 'atom'} was trained on landmarks of {atom.data['landmark_backend']!r};"
+                f" faces are found here with {LANDMARK_BACKEND!r}: train it on such landmarks"
+            )
         return cls(MotionGenerator(atom), FrameGenerator(**stages), encoder, FaceFinder())
 
     def generate(
@@ -89,14 +94,12 @@ class MoDiTalker:
         motion_key, frames_key = jax.random.split(jax.random.key(seed))
 
         frontal_reference, poses = frontalize(identity.landmarks)
-        reference_motion = MOTION_SCALE * (frontal_reference[0] - MEAN_FACE)
-        motion = self.motion(
+        frontal = self.motion(
             features,
-            reference_motion.astype(np.float32),
+            frontal_reference[0],
             motion_key,
             on_window=lambda done, total: on_progress("landmarks", done, total),
         )
-        frontal = motion / MOTION_SCALE + MEAN_FACE
         landmarks = align_to_poses(frontal, poses, identity.landmarks).astype(np.float32)
 
         def finish(generated: np.ndarray, start: int) -> np.ndarray:

@@ -81,5 +81,5 @@ def reference_from_frames(
             stacklevel=2,
         )
         landmarks = fill_missing_landmarks(landmarks)
-    box = clip_crop(landmarks)
+    box = clip_crop(landmarks, frame_size=frames.shape[1:3])
     return Reference(crop_frames(frames, box, resolution), box.to_crop(landmarks))

@@ -1,6 +1,7 @@
 """Training of AToM: audio features to landmark residuals (paper section 4.2, equation 5)."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,7 +12,7 @@ import numpy as np
 from moditalker_jax.config import DiffusionConfig, LossConfig, SamplingConfig
 from moditalker_jax.diffusion.losses import atom_loss
 from moditalker_jax.diffusion.process import q_sample
-from moditalker_jax.landmarks import MEAN_FACE, MOTION_SCALE, draw_landmarks
+from moditalker_jax.landmarks import draw_landmarks
 from moditalker_jax.models.build import init_params
 from moditalker_jax.sampling import make_schedule, sample_motion
 from moditalker_jax.training.stages.base import Batch, film_strip
@@ -19,17 +20,21 @@ from moditalker_jax.training.stages.base import Batch, film_strip
 
 @dataclasses.dataclass(frozen=True)
 class AToMStage:
-    """Diffusion of the residual to the window's first frame, given audio and that frame."""
+    """Diffusion of the residual to the window's first frame, given audio and that frame.
+
+    Attributes:
+      data: metadata of the training data.
+    """
 
     model: nn.Module
     loss_config: LossConfig
     diffusion: DiffusionConfig
     sampling: SamplingConfig
-    audio_width: int
+    data: Mapping[str, Any]
     constants: Any = dataclasses.field(default_factory=dict)
 
     def init_params(self, key: jax.Array) -> Any:
-        return init_params(self.model, key, audio_width=self.audio_width)
+        return init_params(self.model, key, audio_width=self.data["audio_encoder"]["width"])
 
     def loss(
         self,
@@ -86,17 +91,18 @@ class AToMStage:
         made = motion[:, :1] + np.asarray(residual)
         shown = np.linspace(0, motion.shape[1] - 1, 8).astype(int)
         rows = [
-            draw_frontal(landmarks[shown])
+            draw_frontal(
+                landmarks[shown] / self.data["motion_scale"] + np.asarray(self.data["mean_face"])
+            )
             for pair in zip(motion, made, strict=True)
             for landmarks in pair
         ]
         return {"landmarks": film_strip(*rows)}
 
 
-def draw_frontal(motion: np.ndarray, *, resolution: int = 160) -> np.ndarray:
-    """uint8 (T, resolution, resolution, 3) pictures of motion-space landmarks (T, 68, 3)."""
-    faces = motion / MOTION_SCALE + MEAN_FACE
-    across = 3.0
-    columns = (faces[..., 0] / across + 0.5) * resolution
-    rows = (0.5 - faces[..., 1] / across) * resolution
+def draw_frontal(landmarks: np.ndarray, *, resolution: int = 160) -> np.ndarray:
+    """uint8 (T, resolution, resolution, 3) pictures of frontal landmarks (T, 68, 3)."""
+    across = 3.0  # A mean face is 2 wide.
+    columns = (landmarks[..., 0] / across + 0.5) * resolution
+    rows = (0.5 - landmarks[..., 1] / across) * resolution
     return draw_landmarks(np.stack([columns, rows], axis=-1), resolution, 1.0)

@@ -48,7 +48,7 @@ def build_stage(config: StageConfig, workdir: Path, data: Mapping[str, Any]) -> 
                 config.loss,
                 config.diffusion,
                 config.sampling,
-                audio_width=data["audio_encoder"]["width"],
+                data,
             )
         case "mtov":
             _require(config, "diffusion", "sampling")
