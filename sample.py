@@ -1,6 +1,7 @@
 """Makes a talking video from a face and speech.
 
-python sample.py --audio speech.wav --identity face.jpg --checkpoint moditalker_jax/demo/checkpoint --out out.mp4
+python sample.py --audio speech.wav --identity face.jpg \
+    --checkpoint moditalker_jax/demo/checkpoint --out out.mp4
 """
 
 import sys

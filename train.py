@@ -15,6 +15,7 @@ from moditalker_jax.training.run import run
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/STAGE.py[:VARIANT]")
 _DIRECTORY = flags.DEFINE_string("directory", None, "Shards to train on; default: the config's.")
+_START_FROM = flags.DEFINE_string("start_from", None, "Trained stages that new runs start from.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; resumes what it holds.")
 flags.mark_flags_as_required(["config", "workdir"])
 
@@ -23,7 +24,12 @@ def main(arguments: list[str]) -> None:
     """Runs the config that the flags name."""
     del arguments
     try:
-        run(_CONFIG.value.to_dict(), Path(_WORKDIR.value), directory=_DIRECTORY.value)
+        run(
+            _CONFIG.value.to_dict(),
+            Path(_WORKDIR.value),
+            directory=_DIRECTORY.value,
+            start_from=_START_FROM.value and Path(_START_FROM.value),
+        )
     except InputError as error:
         sys.exit(f"error: {error}")
 

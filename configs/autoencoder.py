@@ -56,23 +56,25 @@ def demo() -> dict:
         "head_width": 32,
         "projection_depth": 1,
         "projection_mlp_width": 256,
+        "latent_channels": 8,
     }
     config["data"] = data("demo")
     config["loss"] = {"l1": 1.0, "perceptual": 0.0}
     config["optimizer"] |= {
         "learning_rate": 1e-3,
-        "warmup_steps": 100,
+        "betas": (0.9, 0.99),
+        "warmup_steps": 50,
         "decay": "cosine",
         "clip_norm": 1.0,
     }
     config["training"] = {
         "batch_size": 1,
-        "num_steps": 1_600,
+        "num_steps": 1_500,
         "ema": "warmup",
         "ema_decay": 0.99,
         "log_every": 50,
-        "evaluate_every": 400,
-        "checkpoint_every": 200,
+        "evaluate_every": 300,
+        "checkpoint_every": 150,
     }
     return config
 

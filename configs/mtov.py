@@ -51,11 +51,12 @@ def demo() -> dict:
     """16x16 planes, for 2 CPU cores."""
     config = paper()
     config["model"] |= {
+        "out_channels": 8,
         "base_channels": 64,
         "channel_multipliers": (1, 2, 2),
         "num_res_blocks": 1,
         "attention_downsampling": (2, 4),
-        "num_heads": 4,
+        "num_heads": 2,
     }
     config["data"] = data("demo")
     config["sampling"] |= {"num_sampling_steps": 25, "eta": 0.0}
@@ -66,7 +67,7 @@ def demo() -> dict:
         "clip_norm": 1.0,
     }
     config["training"] = {
-        "batch_size": 8,
+        "batch_size": 4,
         "num_steps": 2_000,
         "ema": "warmup",
         "ema_decay": 0.995,

@@ -54,13 +54,10 @@ def measure(named: dict[str, tuple[Callable, tuple]], repeats: int) -> list[Row]
     """Rows (name, GFLOP, seconds) of functions with their inputs."""
     compiled = {name: compile_and_count(f, *inputs) for name, (f, inputs) in named.items()}
     calls = [
-        lambda f=compiled[name][0], inputs=inputs: f(*inputs)
-        for name, (_, inputs) in named.items()
+        lambda f=compiled[name][0], inputs=inputs: f(*inputs) for name, (_, inputs) in named.items()
     ]
     seconds = time_in_turns(calls, repeats)
-    return [
-        (name, compiled[name][1] / 1e9, s) for name, s in zip(compiled, seconds, strict=True)
-    ]
+    return [(name, compiled[name][1] / 1e9, s) for name, s in zip(compiled, seconds, strict=True)]
 
 
 def atom_rows(config: StageConfig, repeats: int) -> list[Row]:
@@ -130,9 +127,7 @@ def mtov_rows(config: StageConfig, autoencoder: StageConfig, repeats: int) -> li
         conditions = {name: value for name, value in clip.items() if name != "video"}
         return cached(x_t, encoder.encode(constants, conditions))
 
-    stage = MToVStage(
-        model, LossConfig(), config.diffusion, config.sampling, encoder, constants
-    )
+    stage = MToVStage(model, LossConfig(), config.diffusion, config.sampling, encoder, constants)
     train = gradient_of(stage)
     return measure(
         {

@@ -129,6 +129,7 @@ class StageConfig:
       autoencoder, landmark_autoencoder: workdirs of those stages, relative to this workdir's
         parent, for the stages that build on them.
       frozen: keys of the autoencoder's parameters that are not trained, "/"-separated.
+      start_from: workdir of the same stage whose trained parameters a new run starts from.
     """
 
     stage: StageName
@@ -142,6 +143,7 @@ class StageConfig:
     autoencoder: str = "autoencoder"
     landmark_autoencoder: str = "landmark_autoencoder"
     frozen: tuple[str, ...] = ()
+    start_from: str | None = None
 
 
 _SECTIONS = {

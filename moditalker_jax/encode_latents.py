@@ -32,7 +32,7 @@ def encode_latents(
     *,
     autoencoder: Path,
     landmark_autoencoder: Path,
-    stride: int = 8,
+    stride: int = 16,
     disc_radius: float | None = None,
 ) -> None:
     """Writes the latents of every clip window of a data set, whole or not at all.
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="shards of clips")
     parser.add_argument("--run", type=Path, required=True, help="directory of the autoencoders")
     parser.add_argument("--out", type=Path, help="directory to write; default RUN/latents")
-    parser.add_argument("--stride", type=int, default=8, help="frames from clip to clip")
+    parser.add_argument("--stride", type=int, default=16, help="frames from clip to clip")
     options = parser.parse_args(arguments)
     try:
         encode_latents(

@@ -56,7 +56,9 @@ class ClipEncoder:
     def encode_landmarks(self, params: Mapping[str, Any], landmark_video: jax.Array) -> TriPlane:
         """Latents of uint8 (B, T, H, W, 3) landmark videos by the landmark encoder."""
         return self.landmark_autoencoder.apply(
-            {"params": params["landmark_autoencoder"]}, to_unit_range(landmark_video), method="encode"
+            {"params": params["landmark_autoencoder"]},
+            to_unit_range(landmark_video),
+            method="encode",
         )
 
     def encode(self, params: Mapping[str, Any], batch: Mapping[str, jax.Array]) -> Latents:
@@ -83,15 +85,11 @@ class ClipEncoder:
 
     def decode(self, params: Mapping[str, Any], latents: TriPlane) -> jax.Array:
         """Frames (B, T, H, W, 3) in [-1, 1]."""
-        return self.autoencoder.apply(
-            {"params": params["autoencoder"]}, latents, method="decode"
-        )
+        return self.autoencoder.apply({"params": params["autoencoder"]}, latents, method="decode")
 
     def from_tokens(self, tokens: Mapping[str, jax.Array]) -> Latents:
         """Cached flat latents (B, L, C), one array for each of `LATENT_NAMES`, as planes."""
         grid = self.autoencoder.resolution // self.autoencoder.patch_size
         frames = self.autoencoder.num_frames
-        shape = TriPlane(
-            *(jnp.zeros((1, rows, grid, 1)) for rows in (grid, frames, frames))
-        )
+        shape = TriPlane(*(jnp.zeros((1, rows, grid, 1)) for rows in (grid, frames, frames)))
         return Latents(**{name: shape.with_tokens(tokens[name]) for name in LATENT_NAMES})

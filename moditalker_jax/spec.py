@@ -16,7 +16,7 @@ MOTION_WINDOW = 156
 CLIP_FRAMES = 16
 """Frames in one tri-plane clip."""
 
-JAW = tuple(range(0, 17))
+JAW = tuple(range(17))
 UPPER_FACE = tuple(range(17, 48))
 MOUTH = tuple(range(48, 68))
 INNER_LIPS = tuple(range(60, 68))

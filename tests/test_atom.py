@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moditalker_jax.convert.atom import abstract_params
 from moditalker_jax.models.atom import AToM, AToMConditions
+from moditalker_jax.models.build import abstract_params
 from moditalker_jax.nn.attention import RotaryAttention
 from moditalker_jax.nn.embeddings import rotary_angles, rotate, sinusoidal_embedding
 from tests.atom_golden import (
@@ -324,7 +324,7 @@ def test_bfloat16_computes_near_float32_from_float32_parameters(golden):
 
 
 def test_full_size_has_the_release_s_parameters_without_the_dead_ones():
-    leaves = jax.tree.leaves(abstract_params(AToM()))
+    leaves = jax.tree.leaves(abstract_params(AToM(), audio_width=1024))
     assert sum(int(np.prod(leaf.shape)) for leaf in leaves) == 48_491_724
 
 

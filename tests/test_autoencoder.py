@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moditalker_jax.convert.autoencoder import abstract_params, convert_state_dict
+from moditalker_jax.convert.autoencoder import convert_state_dict
 from moditalker_jax.convert.tables import load_state_dict
 from moditalker_jax.errors import InputError
 from moditalker_jax.models.autoencoder import AxisProjection, TriPlaneAutoencoder
+from moditalker_jax.models.build import abstract_params
 from moditalker_jax.nn.embeddings import rotate
 from moditalker_jax.nn.timesformer import axial_angles, frame_angles
 from moditalker_jax.triplane import TriPlane

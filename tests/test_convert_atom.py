@@ -11,7 +11,6 @@ from moditalker_jax.convert.atom import (
     ENTRIES,
     IGNORED,
     TABLE,
-    abstract_params,
     convert_state_dict,
 )
 from moditalker_jax.convert.tables import (
@@ -25,6 +24,7 @@ from moditalker_jax.convert.tables import (
 )
 from moditalker_jax.errors import InputError
 from moditalker_jax.models.atom import AToM
+from moditalker_jax.models.build import abstract_params
 from tests.atom_golden import AUDIO_WIDTH, GOLDENS, load, tiny_atom, tiny_variables
 
 SMALL_TABLE = (
@@ -72,7 +72,9 @@ def test_table_covers_every_used_tensor_at_full_size_and_ignores_every_dead_one(
         paths = [path for path, _ in targets(key, TABLE)]
         assert bool(paths) == used, key
         filled += paths
-    assert sorted(filled) == sorted(flatten_dict(abstract_params(AToM()), sep="/"))
+    assert sorted(filled) == sorted(
+        flatten_dict(abstract_params(AToM(), audio_width=1024), sep="/")
+    )
 
 
 def test_wrapped_keys_are_the_same_keys():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from moditalker_jax.convert.mtov import convert_mtov, table
+from moditalker_jax.convert.mtov import table
 from moditalker_jax.convert.tables import targets
 from moditalker_jax.diffusion.losses import diffusion_loss
 from moditalker_jax.diffusion.process import make_predictor, prediction_target, q_sample
@@ -68,9 +68,7 @@ def conditions(batch):
 
 @cache
 def params():
-    x = planes(load("unet_tiny_io")["x"][:1])
-    expected = jax.eval_shape(MODEL.init, jax.random.key(0), x, jnp.zeros(1, int), *conditions(1))
-    return convert_mtov(load("unet_tiny_weights"), MODEL, expected=expected["params"])
+    return convert_state_dict(load("unet_tiny_weights"), model=MODEL)
 
 
 @jax.jit

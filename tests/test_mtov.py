@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moditalker_jax.convert.mtov import convert_mtov, ignored, table
+from moditalker_jax.convert.mtov import convert_state_dict, ignored, table
 from moditalker_jax.convert.tables import targets
 from moditalker_jax.errors import InputError
 from moditalker_jax.models.mtov import TriPlaneUNet
@@ -104,7 +104,7 @@ def golden_inputs(io):
 def release(golden_inputs, weights):
     """The release's tiny network and its parameters."""
     model = TriPlaneUNet(**TINY, reference_on_xy_only=True)
-    return model, convert_mtov(weights, model, expected=_abstract(model, golden_inputs))
+    return model, convert_state_dict(weights, model=model)
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,7 @@ def test_full_size_converts_and_ignores_exactly_the_dead_tensors(full_size):
     rules = table(model)
     assert {key for key in used if targets(key, rules)} == {key for key in used if used[key]}
     assert set(ignored(model)) == {key for key in used if not used[key]} | {"diffusion_model.zeros"}
-    params = convert_mtov(tensors, model, expected=abstract)
+    params = convert_state_dict(tensors, model=model)
     assert sum(p.size for p in jax.tree.leaves(params)) == state["num_parameters_effective"]
 
 
@@ -307,4 +307,4 @@ def test_unfit_state_dicts_are_refused(release, weights, change, message):
     spoiled = dict(weights)
     change(spoiled)
     with pytest.raises(InputError, match=message):
-        convert_mtov(spoiled, model, expected=params)
+        convert_state_dict(spoiled, model=model)

@@ -111,7 +111,9 @@ def test_export_keeps_the_averaged_parameters_and_nothing_else(trained, tmp_path
     export(trained, tmp_path / "exported")
     for stage in STAGES:
         ours = load_stage(tmp_path / "exported" / stage, stage=stage)
-        assert not any(changed(load_stage(trained / stage, stage=stage).params, ours.params).values())
+        assert not any(
+            changed(load_stage(trained / stage, stage=stage).params, ours.params).values()
+        )
         assert {p.name for p in (tmp_path / "exported" / stage).iterdir()} == {
             "config.json",
             "checkpoints",

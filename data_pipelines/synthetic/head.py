@@ -9,6 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
+from scipy.ndimage import grey_dilation
 
 from data_pipelines.synthetic.articulation import Motion
 from data_pipelines.synthetic.speakers import Speaker, get_speaker
@@ -22,6 +23,8 @@ GRID = 97
 
 _PIVOT = np.array([0.0, 0.7, 0.1])
 _SCREEN_CENTRE = np.array([0.0, 0.05])
+_STEEPEST = 3.2
+_ITERATIONS = 8
 _DEPTH_ORIGIN = 0.95
 """The depth that counts as 0 in pixels: as in MediaPipe's meshes, about that of the eyes."""
 
@@ -99,8 +102,20 @@ def get_head(number: int) -> Head:
         moves[outer.size : outer.size + below.shape[0]] = FIELDS[name][2:15]
         field = RBFInterpolator(sites, moves[unique], smoothing=1e-3, neighbors=40)(grid)
         fields.append(field.reshape(GRID, GRID, 3))
-    surface = np.clip(surface, -0.4, 1.5).reshape(GRID, GRID)
+    surface = _limit_slope(np.clip(surface, -0.4, 1.5).reshape(GRID, GRID))
     return Head(rest, surface.astype(np.float32), np.array(fields, dtype=np.float32))
+
+
+def _limit_slope(surface: np.ndarray) -> np.ndarray:
+    """The lowest surface above the given one that is nowhere steeper than `_STEEPEST`.
+
+    The sides of a head fall off so steeply that a turned one would hide part of its own painting,
+    and `sampling_map` would find no unique source.
+    """
+    reach = 12
+    offsets = np.arange(-reach, reach + 1) * VIEW / (GRID - 1)
+    cone = -_STEEPEST * np.hypot(offsets[:, None], offsets[None])
+    return grey_dilation(surface, structure=cone, mode="nearest")
 
 
 def expressions(head: Head, motion: Motion) -> np.ndarray:
@@ -159,7 +174,7 @@ def sampling_map(
     screen = grid_points(GRID) + _SCREEN_CENTRE - translation[:2] - _PIVOT[:2]
     inverse = np.linalg.inv(rotation[:2, :2])
     here = grid_points(GRID)
-    for _ in range(5):
+    for _ in range(_ITERATIONS):
         nodes = ((here / VIEW + 0.5) * (GRID - 1)).astype(np.float32)
         moved = cv2.remap(field, nodes, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         depth = (moved[..., 2:] - _PIVOT[2]) * rotation[:2, 2]

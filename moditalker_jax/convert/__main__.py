@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 
 from configs import atom as atom_config
@@ -22,7 +21,7 @@ from moditalker_jax.config import stage_config, write_config
 from moditalker_jax.convert import atom, autoencoder, mtov
 from moditalker_jax.convert.tables import load_state_dict
 from moditalker_jax.errors import InputError
-from moditalker_jax.models.build import abstract_params, build_model, count_params
+from moditalker_jax.models.build import build_model, count_params
 
 RELEASE_DATA = {
     "fps": 25,
@@ -45,34 +44,30 @@ class Network:
     """
 
     config: Callable[[], dict[str, Any]]
-    convert: Callable[[Mapping[str, Any], nn.Module], dict[str, Any]]
+    convert: Callable[..., dict[str, Any]]
     fields: Mapping[str, Any]
     entries: tuple[str, ...] = ()
     changes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
-def _autoencoder(state_dict: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
-    return autoencoder.convert_state_dict(state_dict, model=model)
-
-
 NETWORKS = {
     "atom": Network(
         atom_config.paper,
-        lambda state_dict, model: atom.convert_state_dict(state_dict, model=model),
+        atom.convert_state_dict,
         {"share_film": True},
         entries=atom.ENTRIES,
     ),
     "autoencoder": Network(
-        autoencoder_config.paper, _autoencoder, {"mismatched_frame_rotary": True}
+        autoencoder_config.paper, autoencoder.convert_state_dict, {"mismatched_frame_rotary": True}
     ),
     "landmark_autoencoder": Network(
-        landmark_autoencoder_config.paper, _autoencoder, {"mismatched_frame_rotary": True}
+        landmark_autoencoder_config.paper,
+        autoencoder.convert_state_dict,
+        {"mismatched_frame_rotary": True},
     ),
     "mtov": Network(
         mtov_config.paper,
-        lambda state_dict, model: mtov.convert_mtov(
-            state_dict, model, expected=abstract_params(model)
-        ),
+        mtov.convert_state_dict,
         {"reference_on_xy_only": True},
         changes={
             "diffusion": {"prediction_type": "epsilon"},
@@ -97,7 +92,7 @@ def convert_checkpoint(name: str, checkpoint: Path, out: Path) -> int:
         values[section] |= fields
     config = stage_config(values)
     model = build_model(name, config.model)
-    params = network.convert(load_state_dict(checkpoint, entries=network.entries), model)
+    params = network.convert(load_state_dict(checkpoint, entries=network.entries), model=model)
     aside = out.with_name(out.name + ".part")
     aside.mkdir(parents=True, exist_ok=True)
     save_params(aside, jax.device_put(params))

@@ -2,10 +2,6 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from moditalker_jax import spec
 from moditalker_jax.convert.tables import (
     Rule,
     StateDict,
@@ -17,6 +13,7 @@ from moditalker_jax.convert.tables import (
     to_kernel,
 )
 from moditalker_jax.models.atom import AToM
+from moditalker_jax.models.build import abstract_params
 
 RELEASE_AUDIO_WIDTH = 1024
 """Width of the HuBERT features that the release's network reads."""
@@ -103,15 +100,6 @@ IGNORED = (
     "face_encoder.*.rotary.freqs",
     "seqTransDecoder.stack.*.rotary.freqs",
 )
-
-
-def abstract_params(model: AToM, *, audio_width: int = RELEASE_AUDIO_WIDTH) -> dict[str, Any]:
-    """Shapes of the model's parameters, without computing any."""
-    window = jnp.zeros((1, model.num_frames, spec.NUM_LANDMARKS, 3))
-    audio = jnp.zeros((1, model.num_frames * spec.AUDIO_STEPS_PER_FRAME, audio_width))
-    timesteps = jnp.zeros((1,), jnp.int32)
-    inputs = (window, timesteps, audio, window[:, 0])
-    return jax.eval_shape(model.init, jax.random.key(0), *inputs)["params"]
 
 
 def convert_state_dict(

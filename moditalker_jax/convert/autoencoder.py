@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from moditalker_jax.convert.tables import Rule, StateDict, convert, layer_norm, linear
 from moditalker_jax.models.autoencoder import TriPlaneAutoencoder
+from moditalker_jax.models.build import abstract_params
 
 
 def _timesformer(side: str) -> tuple[Rule, ...]:
@@ -82,12 +81,6 @@ IGNORED = (
     "decoder.frame_rot_emb.inv_freqs",
     "decoder.image_rot_emb.scales",
 )
-
-
-def abstract_params(model: TriPlaneAutoencoder) -> dict[str, Any]:
-    """Shapes of the model's parameters, without computing any."""
-    video = jnp.zeros((1, model.num_frames, model.resolution, model.resolution, 3))
-    return jax.eval_shape(model.init, jax.random.key(0), video)["params"]
 
 
 def convert_state_dict(

@@ -5,12 +5,12 @@ convolution, and inside a block the residual block, the attention and the second
 numbered as they come. The table is therefore made from the network's plan.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from moditalker_jax.convert.tables import Rule, StateDict, Table, convert, layer_norm, linear
+from moditalker_jax.models.build import abstract_params
 from moditalker_jax.models.mtov import BlockPlan, TriPlaneUNet, UNetPlan, plan_blocks
 
 _ROOT = "diffusion_model"
@@ -95,17 +95,19 @@ def ignored(model: TriPlaneUNet) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def convert_mtov(
-    state_dict: StateDict, model: TriPlaneUNet, *, expected: Mapping[str, Any]
+def convert_state_dict(
+    state_dict: StateDict, *, model: TriPlaneUNet | None = None
 ) -> dict[str, Any]:
-    """Parameters of `model` from the release's tensors.
+    """Parameters of `TriPlaneUNet` from a state dict of the release's `DiffusionWrapper`.
 
     Args:
-      state_dict: of the release's `DiffusionWrapper`, 16 input channels.
-      model: of the same configuration, with `reference_on_xy_only=True` to act as the release.
-      expected: the parameter tree of `model` (`jax.eval_shape` of its init).
+      state_dict: tensors by key, as `tables.load_state_dict(path)` reads them.
+      model: the network to fill, by default the release's at its full size. The weights mean the
+        same only with `reference_on_xy_only=True`.
 
     Raises:
       InputError: tensors are missing, left over or of another shape.
     """
+    model = model or TriPlaneUNet(reference_on_xy_only=True)
+    expected = abstract_params(model)
     return convert(state_dict, table(model), expected=expected, ignored=ignored(model))

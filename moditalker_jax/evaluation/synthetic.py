@@ -43,7 +43,9 @@ def motion_figures(pipeline: MoDiTalker, clip, key: jax.Array) -> dict[str, floa
 
 def video_figures(pipeline: MoDiTalker, clip, *, seed: int) -> dict[str, float]:
     """Figures of the autoencoder and of the final video on one clip."""
-    identity = reference_from_frames(clip.frames, "synthetic clip", pipeline.frames.resolution, pipeline.finder)
+    identity = reference_from_frames(
+        clip.frames, "synthetic clip", pipeline.frames.resolution, pipeline.finder
+    )
     video = pipeline.generate(clip.audio, identity, seed=seed)
     made, share = found_again(video.frames, pipeline.finder)
     truth, _ = found_again(identity.frames, pipeline.finder)
@@ -51,7 +53,9 @@ def video_figures(pipeline: MoDiTalker, clip, *, seed: int) -> dict[str, float]:
         "face found in the video": share,
         "video mouth correlation": mouth_correlation(made, truth),
         "video mouth error / still mouth": still_mouth_ratio(made, truth),
-        "autoencoder PSNR (dB)": psnr(pipeline.frames.reconstruct(identity.frames), identity.frames),
+        "autoencoder PSNR (dB)": psnr(
+            pipeline.frames.reconstruct(identity.frames), identity.frames
+        ),
     }
 
 

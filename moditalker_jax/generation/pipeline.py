@@ -1,7 +1,7 @@
 """The whole system in one object: load a checkpoint directory, generate a video.
 
-    pipeline = MoDiTalker.from_checkpoint("moditalker_jax/demo/checkpoint")
-    pipeline.generate("speech.wav", "face.jpg")
+pipeline = MoDiTalker.from_checkpoint("moditalker_jax/demo/checkpoint")
+pipeline.generate("speech.wav", "face.jpg")
 """
 
 import dataclasses
@@ -59,8 +59,9 @@ class MoDiTalker:
             )
         if atom.data["landmark_backend"] != LANDMARK_BACKEND:
             raise InputError(
-                f"{directory / 'atom'} was trained on landmarks of {atom.data['landmark_backend']!r};"
-                f" faces are found here with {LANDMARK_BACKEND!r}: train it on such landmarks"
+                f"{directory / 'atom'} was trained on landmarks of "
+                f"{atom.data['landmark_backend']!r}; faces are found here with "
+                f"{LANDMARK_BACKEND!r}: train it on such landmarks"
             )
         return cls(MotionGenerator(atom), FrameGenerator(**stages), encoder, FaceFinder())
 

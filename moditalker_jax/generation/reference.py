@@ -40,7 +40,9 @@ class Reference:
 
 def read_reference(path: str | Path, *, resolution: int, finder: FaceFinder) -> Reference:
     """Reads a photo or a video and finds its face; see `reference_from_frames`."""
-    frames = read_image(path)[None] if is_image(path) else read_video(path, max_side=MAX_SIDE).frames
+    frames = (
+        read_image(path)[None] if is_image(path) else read_video(path, max_side=MAX_SIDE).frames
+    )
     return reference_from_frames(frames, path, resolution, finder)
 
 

@@ -65,7 +65,9 @@ def init_params(model: nn.Module, key: jax.Array, *, audio_width: int = 1) -> An
 
 def abstract_params(model: nn.Module, *, audio_width: int = 1) -> Any:
     """Shapes and types of the parameters, computing nothing."""
-    return jax.eval_shape(lambda key: init_params(model, key, audio_width=audio_width), jax.random.key(0))
+    return jax.eval_shape(
+        lambda key: init_params(model, key, audio_width=audio_width), jax.random.key(0)
+    )
 
 
 def count_params(params: Any) -> int:

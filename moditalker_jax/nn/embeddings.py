@@ -26,7 +26,9 @@ def sinusoidal_embedding(
     exponents = jnp.arange(half, dtype=jnp.float32) / (half - 1 if inclusive else half)
     frequencies = jnp.exp(-math.log(10_000.0) * exponents)
     angles = jnp.asarray(timesteps, jnp.float32)[:, None] * frequencies
-    waves = (jnp.cos(angles), jnp.sin(angles)) if cosine_first else (jnp.sin(angles), jnp.cos(angles))
+    waves = (
+        (jnp.cos(angles), jnp.sin(angles)) if cosine_first else (jnp.sin(angles), jnp.cos(angles))
+    )
     return jnp.concatenate(waves, axis=-1)
 
 

@@ -70,7 +70,12 @@ class StageBatches:
                     "reference": clips["reference"],
                     "landmark_video": self._landmark_video(clips),
                     "pose_video": np.stack(
-                        [pose_video(*clip) for clip in zip(clips["video"], clips["landmarks"])]
+                        [
+                            pose_video(video, landmarks)
+                            for video, landmarks in zip(
+                                clips["video"], clips["landmarks"], strict=True
+                            )
+                        ]
                     ),
                 }
 

@@ -30,6 +30,7 @@ def train(
     *,
     train_batches: TrainBatches,
     evaluation_batches: EvaluationBatches,
+    start_params: Any = None,
 ) -> dict[str, float]:
     """Trains until `config.training.num_steps`, from the newest checkpoint if there is one.
 
@@ -39,6 +40,7 @@ def train(
       workdir: checkpoints go to `checkpoints/`, scalars and pictures to `tensorboard/`.
       train_batches: given the step to start at, endless batches of this process's numpy arrays.
       evaluation_batches: one pass over held-out batches.
+      start_params: trained parameters to start from in place of fresh ones.
 
     Returns:
       The last evaluation's metrics.
@@ -49,8 +51,14 @@ def train(
     key = jax.random.key(settings.seed)
     init_key, step_key, evaluation_key = jax.random.split(key, 3)
 
-    params = jax.device_put(stage.init_params(init_key), everywhere)
+    params = stage.init_params(init_key)
     trainable = trainable_mask(params, config.frozen)
+    if start_params is not None:
+        # What is frozen belongs to the stage that this one rests on, not to the start.
+        params = jax.tree.map(
+            lambda train, own, start: start if train else own, trainable, params, start_params
+        )
+    params = jax.device_put(params, everywhere)
     optimizer = make_optimizer(config.optimizer, settings.num_steps, trainable=trainable)
     state = TrainState(jnp.zeros((), jnp.int32), params, jax.jit(optimizer.init)(params))
     # A copy, since the step gives away the buffers of both.
@@ -108,8 +116,16 @@ def train(
             since, waited = time.perf_counter(), 0.0
         if done % settings.evaluate_every == 0 or last:
             metrics = _evaluate(
-                stage, evaluate, ema_params, constants, evaluation_batches(), evaluation_key,
-                mesh, report, done, settings.evaluation_batches,
+                stage,
+                evaluate,
+                ema_params,
+                constants,
+                evaluation_batches(),
+                evaluation_key,
+                mesh,
+                report,
+                done,
+                settings.evaluation_batches,
             )
             since, waited = time.perf_counter(), 0.0
         if done % settings.checkpoint_every == 0 or last:
@@ -162,7 +178,9 @@ def _evaluate(
             break
         shown = batch if shown is None else shown
         sharded = sharding.shard_batch(batch, mesh)
-        for name, value in evaluate(params, constants, sharded, jax.random.fold_in(key, index)).items():
+        for name, value in evaluate(
+            params, constants, sharded, jax.random.fold_in(key, index)
+        ).items():
             sums[name] = sums.get(name, 0.0) + float(value)
         count += 1
     means = {name: value / count for name, value in sums.items()}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.builder import load_metadata
+from moditalker_jax.checkpoint import load_stage
 from moditalker_jax.config import STAGES, StageConfig, read_config, stage_config, write_config
 from moditalker_jax.encode_latents import encode_latents
 from moditalker_jax.errors import InputError
@@ -15,13 +16,20 @@ from moditalker_jax.training.stages.setup import build_stage
 _FIXED_ON_RESUME = ("stage", "model", "diffusion", "frozen")
 
 
-def run(values: Mapping[str, Any], workdir: Path, *, directory: str | None = None) -> None:
+def run(
+    values: Mapping[str, Any],
+    workdir: Path,
+    *,
+    directory: str | None = None,
+    start_from: Path | None = None,
+) -> None:
     """Trains the stage that `values` describe, or with "stages" each of several in order.
 
     Args:
       values: a config's nested mappings.
       workdir: of the stage, or of all stages.
       directory: shards to train on in place of the config's.
+      start_from: directory of trained stages whose parameters new runs start from.
 
     Raises:
       InputError: what the user can mend, in one line.
@@ -34,6 +42,8 @@ def run(values: Mapping[str, Any], workdir: Path, *, directory: str | None = Non
         stage_values = dict(stage_values)
         if directory is not None:
             stage_values["data"] = {**stage_values["data"], "directory": directory}
+        if start_from is not None:
+            stage_values["start_from"] = str(start_from / stage_values["stage"])
         configs[name] = stage_config(stage_values, where=f"config.{name}" if name else "config")
     for name, config in configs.items():
         run_stage(config, workdir / name)
@@ -63,6 +73,11 @@ def run_stage(config: StageConfig, workdir: Path) -> dict[str, float]:
             landmark_autoencoder=workdir.parent / config.landmark_autoencoder,
             disc_radius=config.data.disc_radius,
         )
+    start = None
+    if config.start_from is not None:
+        start = load_stage(Path(config.start_from), stage=config.stage)
+        if start.config.model != config.model:
+            raise InputError(f"{config.start_from} was trained with another config.model")
     batches = StageBatches(config, latents=latents)
     return train(
         stage,
@@ -70,6 +85,7 @@ def run_stage(config: StageConfig, workdir: Path) -> dict[str, float]:
         workdir,
         train_batches=batches.train,
         evaluation_batches=batches.evaluation,
+        start_params=start and start.params,
     )
 
 

@@ -92,5 +92,7 @@ class AutoencoderStage:
         video = batch[self.source][:4]
         made = to_pixels(jax.jit(self.model.apply)({"params": params}, to_unit_range(video)))
         shown = np.linspace(0, video.shape[1] - 1, 4).astype(int)
-        rows = [frames[shown] for pair in zip(np.asarray(video), made, strict=True) for frames in pair]
+        rows = [
+            frames[shown] for pair in zip(np.asarray(video), made, strict=True) for frames in pair
+        ]
         return {"reconstruction": film_strip(*rows)}

@@ -5,7 +5,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from moditalker_jax.config import DiffusionConfig, LossConfig, SamplingConfig

@@ -53,9 +53,7 @@ def build_stage(config: StageConfig, workdir: Path, data: Mapping[str, Any]) -> 
         case "mtov":
             _require(config, "diffusion", "sampling")
             encoder, params = load_encoders(config, workdir)
-            return MToVStage(
-                model, config.loss, config.diffusion, config.sampling, encoder, params
-            )
+            return MToVStage(model, config.loss, config.diffusion, config.sampling, encoder, params)
         case _:
             raise InputError(
                 f"config.stage={config.stage!r}: choose atom, autoencoder, landmark_autoencoder "
