@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from moditalker_jax.convert.mtov import table
+from moditalker_jax.convert.mtov import convert_state_dict, table
 from moditalker_jax.convert.tables import targets
 from moditalker_jax.diffusion.losses import diffusion_loss
 from moditalker_jax.diffusion.process import make_predictor, prediction_target, q_sample

@@ -4,23 +4,48 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from tqdm import tqdm
 
 from moditalker_jax.errors import InputError
 from moditalker_jax.generation.pipeline import MoDiTalker
+from moditalker_jax.generation.talking_video import TalkingVideo
 from moditalker_jax.media.files import require_writable
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line of `sample.py`."""
     parser = argparse.ArgumentParser(description="A face and speech in, a talking video out.")
-    parser.add_argument("--audio", required=True, help="speech: any audio or video file")
-    parser.add_argument("--identity", required=True, help="the face: a photo or a video")
-    parser.add_argument("--checkpoint", required=True, help="directory of the trained stages")
-    parser.add_argument("--out", required=True, help="the mp4 to write")
+    parser.add_argument("--audio", type=Path, required=True, help="speech: any audio or video file")
+    parser.add_argument("--identity", type=Path, required=True, help="the face: a photo or a video")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the trained stages")
+    parser.add_argument("--out", type=Path, required=True, help="the mp4 to write")
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same video")
     return parser.parse_args(arguments)
+
+
+def make_video(
+    *, audio: Path, identity: Path, checkpoint: Path, out: Path, seed: int
+) -> TalkingVideo:
+    """Generates a video and writes it to `out`, with a progress bar and the time left.
+
+    Raises:
+      InputError: anything the user can mend; nothing is left half-written.
+    """
+    require_writable(out)
+    pipeline = MoDiTalker.from_checkpoint(checkpoint)
+    with tqdm(desc="reading", unit="clip") as progress:
+
+        def show(step: str, done: int, total: int) -> None:
+            if progress.desc != f"{step}: ":
+                progress.reset(total)
+                progress.set_description(step, refresh=False)
+            progress.update(done - progress.n)
+
+        video = pipeline.generate(audio, identity, seed=seed, on_progress=show)
+    video.save(out)
+    return video
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,19 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        require_writable(options.out)
-        pipeline = MoDiTalker.from_checkpoint(options.checkpoint)
-        with tqdm(desc="generating", unit="step") as progress:
-
-            def show(stage: str, done: int, total: int) -> None:
-                progress.set_description(stage, refresh=False)
-                progress.total, progress.n = total, done
-                progress.refresh()
-
-            video = pipeline.generate(
-                options.audio, options.identity, seed=options.seed, on_progress=show
-            )
-        video.save(options.out)
+        video = make_video(**vars(options))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
