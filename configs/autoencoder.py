@@ -69,12 +69,12 @@ def demo() -> dict:
     }
     config["training"] = {
         "batch_size": 1,
-        "num_steps": 1_500,
+        "num_steps": 2_000,
         "ema": "warmup",
         "ema_decay": 0.99,
         "log_every": 50,
-        "evaluate_every": 300,
-        "checkpoint_every": 150,
+        "evaluate_every": 500,
+        "checkpoint_every": 250,
     }
     return config
 

@@ -1,11 +1,20 @@
 """Faces: the detector's arithmetic by hand, finding and tracking on drawn faces, crops."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from data_pipelines.synthetic import make_clip
 from moditalker_jax.errors import InputError
-from moditalker_jax.faces import CropBox, FaceFinder, clip_crop, crop_frames, landmarks_from_mesh
+from moditalker_jax.faces import (
+    CropBox,
+    FaceFinder,
+    centre_square,
+    clip_crop,
+    crop_frames,
+    landmarks_from_mesh,
+)
 from moditalker_jax.faces import detector as detection
 from moditalker_jax.faces.mesh import Roi, roi_from_mesh, warp
 
@@ -187,3 +196,12 @@ def test_crop_frames_cut_exactly_and_repeat_edges():
     np.testing.assert_array_equal(cut[0], frame[3:7, 2:6])
     outside = crop_frames([frame], CropBox(left=-2, top=0, size=4), 4)[0, 0, :, 0]
     assert outside.tolist() == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["down_wide", "down_tall", "up", "same"])
+def test_centre_square_is_the_releases(name):
+    goldens = np.load(Path(__file__).parent / "goldens" / "data_path.npz")
+    frames = goldens[f"resize_crop/{name}/in_u8"].transpose(0, 2, 3, 1)
+    expected = goldens[f"resize_crop/{name}/out"].transpose(1, 2, 3, 0)
+    made = np.stack([centre_square(frame, 16) for frame in frames])
+    np.testing.assert_allclose(made, expected, atol=1e-3)

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             resolution=options.resolution,
             encoder=get_audio_encoder(options.audio_encoder),
             audio_offset_ms=options.audio_offset_ms,
+            framing=options.framing,
             max_seconds=options.max_seconds,
         )
     except InputError as error:
@@ -63,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=0.0,
         help="by how much the sound trails the lips; it is moved forward by as much",
+    )
+    parser.add_argument(
+        "--framing",
+        choices=("face", "centre"),
+        default="face",
+        help="crop around the face, or take the middle square of videos that are framed already",
     )
     parser.add_argument(
         "--max-seconds", type=_seconds, default=10.0, help="longer videos are cut into equal pieces"

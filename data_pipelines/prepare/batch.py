@@ -10,7 +10,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from data_pipelines.builder import write_dataset
-from data_pipelines.prepare.clip import prepare_clip
+from data_pipelines.prepare.clip import Framing, prepare_clip
 from data_pipelines.prepare.split import held_out_tail, held_out_videos
 from data_pipelines.prepare.spool import ClipSpool
 from data_pipelines.records import PreparedClip, dataset_metadata
@@ -44,6 +44,7 @@ def prepare_dataset(
     encoder: AudioEncoder,
     finder: FaceFinder | None = None,
     audio_offset_ms: float = 0.0,
+    framing: Framing = "face",
     max_seconds: float = 10.0,
 ) -> Outcome:
     """Prepares videos and writes them as shards, split as `data_pipelines.prepare.split` tells.
@@ -58,6 +59,7 @@ def prepare_dataset(
       encoder: of the audio features.
       finder: of faces; a new one if None.
       audio_offset_ms: by how much the sound of all videos trails the lips.
+      framing: see `prepare_clip`.
       max_seconds: longer videos are cut into equal pieces of at most this length.
 
     Raises:
@@ -74,6 +76,7 @@ def prepare_dataset(
             encoder=encoder,
             name=name,
             audio_offset_ms=audio_offset_ms,
+            framing=framing,
             on_frame=on_frame,
         )
 
@@ -91,6 +94,7 @@ def prepare_dataset(
                 motion_scale=MOTION_SCALE,
                 mean_face=MEAN_FACE,
                 audio_offset_ms=audio_offset_ms,
+                framing=framing,
             ),
             max_clip_frames=round(max_seconds * FPS),
         )

@@ -3,19 +3,28 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from data_pipelines.records import PreparedClip, pcm16
 from moditalker_jax.audio_features import AudioEncoder
 from moditalker_jax.errors import InputError
-from moditalker_jax.faces import FaceFinder, clip_crop, crop_frames
+from moditalker_jax.faces import (
+    FaceFinder,
+    centre_crop,
+    centre_square,
+    clip_crop,
+    crop_frames,
+)
 from moditalker_jax.landmarks import fill_missing_landmarks, frontalize
 from moditalker_jax.media.video import iterate_frames, read_video_audio
 from moditalker_jax.spec import CLIP_FRAMES
 
 MAX_FACELESS_SHARE = 0.3
 """A video with more frames without a face than this is refused."""
+
+Framing = Literal["face", "centre"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +37,7 @@ def prepare_clip(
     encoder: AudioEncoder,
     name: str | None = None,
     audio_offset_ms: float = 0.0,
+    framing: Framing = "face",
     on_frame: Callable[[], object] = lambda: None,
 ) -> PreparedClip:
     """Prepares a whole video of one speaking face.
@@ -42,6 +52,8 @@ def prepare_clip(
       encoder: makes the audio features, from the whole sound at once.
       name: of the clip and its speaker; the file's stem if None.
       audio_offset_ms: by how much the sound trails the lips; it is moved forward by as much.
+      framing: "face" crops around the face; "centre" takes the middle square of videos that are
+        framed already, as the release does.
       on_frame: called for each frame read, so twice for every frame.
 
     Raises:
@@ -57,8 +69,14 @@ def prepare_clip(
     audio = read_video_audio(path, len(landmarks), advance=audio_offset_ms / 1000)
     if audio is None:
         raise InputError(f"{path}: has no sound; give a video with an audio track")
-    box = clip_crop(landmarks, frame_size=frame_size)
-    frames = crop_frames(_counted(iterate_frames(path), on_frame), box, resolution)
+    pictures = _counted(iterate_frames(path), on_frame)
+    if framing == "centre":
+        box = centre_crop(frame_size)
+        squares = np.stack([centre_square(picture, resolution) for picture in pictures])
+        frames = np.round(squares).astype(np.uint8)
+    else:
+        box = clip_crop(landmarks, frame_size=frame_size)
+        frames = crop_frames(pictures, box, resolution)
     frontal_landmarks, _ = frontalize(landmarks)
     name = name or path.stem
     return PreparedClip(

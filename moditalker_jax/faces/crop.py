@@ -89,6 +89,27 @@ def _inside(start: int, size: int, limit: int) -> int:
     return (limit - size) // 2 if size > limit else min(max(start, 0), limit - size)
 
 
+def centre_crop(frame_size: tuple[int, int]) -> CropBox:
+    """The largest square in the middle of a picture of (height, width): the release's framing."""
+    size = min(frame_size)
+    return CropBox(left=(frame_size[1] - size) // 2, top=(frame_size[0] - size) // 2, size=size)
+
+
+def centre_square(frame: np.ndarray, resolution: int) -> np.ndarray:
+    """The release's picture of a frame that is framed already, as HDTF's videos are.
+
+    Args:
+      frame: (H, W, 3) uint8.
+      resolution: side of the result; bilinear, without averaging where it shrinks.
+
+    Returns:
+      (resolution, resolution, 3) float32 in [0, 255].
+    """
+    box = centre_crop(frame.shape[:2])
+    square = frame[box.top : box.top + box.size, box.left : box.left + box.size]
+    return cv2.resize(square.astype(np.float32), (resolution, resolution))
+
+
 def crop_frames(frames: Iterable[np.ndarray], box: CropBox, resolution: int) -> np.ndarray:
     """The crops uint8 (T, resolution, resolution, 3) of frames uint8 (H, W, 3).
 
