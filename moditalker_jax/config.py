@@ -53,6 +53,7 @@ class SamplingConfig:
     Attributes:
       start_fraction: below 1, sampling starts from the noised reference latents and runs only
         this last part of the steps (the release's "noised start").
+      truncate_fraction: the release's noise level of that start, one step above its first call.
       rederive_epsilon: recompute epsilon from the clipped x0 (AToM), or keep the network's.
     """
 
@@ -60,6 +61,7 @@ class SamplingConfig:
     eta: float = 1.0
     guidance_scale: float = 1.0
     start_fraction: float = 1.0
+    truncate_fraction: bool = False
     rederive_epsilon: bool = True
 
 

@@ -124,7 +124,10 @@ def sample_latents(
     x_start = normal_like(start_key, conditions.reference)
     if config.start_fraction < 1.0:
         start = start_timestep(
-            diffusion.num_train_timesteps, config.num_sampling_steps, config.start_fraction
+            diffusion.num_train_timesteps,
+            config.num_sampling_steps,
+            config.start_fraction,
+            truncate_fraction=config.truncate_fraction,
         )
         timesteps = jnp.full(conditions.reference.xy.shape[:1], start, jnp.int32)
         x_start = q_sample(schedule, conditions.reference, timesteps, x_start)

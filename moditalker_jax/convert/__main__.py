@@ -71,7 +71,11 @@ NETWORKS = {
         {"reference_on_xy_only": True},
         changes={
             "diffusion": {"prediction_type": "epsilon"},
-            "sampling": {"rederive_epsilon": False},
+            "sampling": {
+                "rederive_epsilon": False,
+                "start_fraction": 0.25,
+                "truncate_fraction": True,
+            },
         },
     ),
 }
