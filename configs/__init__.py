@@ -1,1 +1,1 @@
-"""Settings of the four stages; each file takes a variant after a colon: paper, demo or tiny."""
+"""Settings of the four stages; each file takes a variant after a colon: paper, demo, finetune or tiny."""

@@ -1,7 +1,8 @@
 """All four stages in turn, each in a directory of its own.
 
 python train.py --config=configs/all.py:demo --workdir=runs/demo
-python train.py --config=configs/all.py:demo --workdir=runs/mine --directory=data/mine
+python train.py --config=configs/all.py:finetune --workdir=runs/mine --directory=data/mine \
+    --start_from=moditalker_jax/demo/checkpoint
 
 A second call goes on where the first one stopped.
 """

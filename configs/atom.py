@@ -66,13 +66,21 @@ def demo() -> dict:
     }
     config["training"] = {
         "batch_size": 8,
-        "num_steps": 2_500,
+        "num_steps": 1_500,
         "ema": "warmup",
         "ema_decay": 0.995,
         "log_every": 50,
         "evaluate_every": 500,
         "checkpoint_every": 250,
     }
+    return config
+
+
+def finetune() -> dict:
+    """The demo's size, for some seconds of one person, started from the demo checkpoint."""
+    config = demo()
+    config["optimizer"] |= {"learning_rate": 3e-4, "warmup_steps": 20}
+    config["training"] |= {"num_steps": 300, "evaluate_every": 150}
     return config
 
 
@@ -93,4 +101,4 @@ def tiny() -> dict:
 
 def get_config(variant: str = "paper"):
     """Settings of one variant."""
-    return choose({"paper": paper, "demo": demo, "tiny": tiny}, variant)
+    return choose({"paper": paper, "demo": demo, "finetune": finetune, "tiny": tiny}, variant)

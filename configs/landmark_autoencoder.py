@@ -34,6 +34,14 @@ def demo() -> dict:
     return config
 
 
+def finetune() -> dict:
+    """The demo's size, for some seconds of one person, started from the demo checkpoint."""
+    config = demo()
+    config["optimizer"] |= {"learning_rate": 3e-4, "warmup_steps": 20}
+    config["training"] |= {"num_steps": 120, "evaluate_every": 60}
+    return config
+
+
 def tiny() -> dict:
     """32x32, for tests."""
     return _from(autoencoder.tiny())
@@ -41,4 +49,4 @@ def tiny() -> dict:
 
 def get_config(variant: str = "paper"):
     """Settings of one variant."""
-    return choose({"paper": paper, "demo": demo, "tiny": tiny}, variant)
+    return choose({"paper": paper, "demo": demo, "finetune": finetune, "tiny": tiny}, variant)

@@ -26,12 +26,14 @@ class DataConfig:
     Attributes:
       directory: shards written by `data_pipelines`.
       latents: tri-plane latents of `directory`, relative to the workdir's parent (MToV only).
+      latent_stride: frames from one cached clip to the next.
       source: MToV trains on cached "latents", or encodes "clips" in every step.
       disc_radius: radius of the landmark discs in pixels; None scales the paper's 3 px at 256.
     """
 
     directory: str
     latents: str = "latents"
+    latent_stride: int = 16
     source: Literal["latents", "clips"] = "latents"
     disc_radius: float | None = None
 

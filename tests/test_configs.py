@@ -21,7 +21,7 @@ def load(stage: str, variant: str) -> dict:
     return importlib.import_module(f"configs.{stage}").get_config(variant).to_dict()
 
 
-@pytest.mark.parametrize("variant", ["paper", "demo", "tiny"])
+@pytest.mark.parametrize("variant", ["paper", "demo", "finetune", "tiny"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_config_builds_its_network(stage, variant):
     config = stage_config(load(stage, variant))
@@ -38,7 +38,7 @@ def test_all_config_has_every_stage():
 
 
 def test_unknown_variant_is_named():
-    with pytest.raises(ValueError, match="paper, demo, tiny"):
+    with pytest.raises(ValueError, match="paper, demo, finetune, tiny"):
         load("atom", "huge")
 
 

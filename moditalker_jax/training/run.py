@@ -71,6 +71,7 @@ def run_stage(config: StageConfig, workdir: Path) -> dict[str, float]:
             latents,
             autoencoder=workdir.parent / config.autoencoder,
             landmark_autoencoder=workdir.parent / config.landmark_autoencoder,
+            stride=config.data.latent_stride,
             disc_radius=config.data.disc_radius,
         )
     start = None
