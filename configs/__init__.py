@@ -1,1 +1,1 @@
-"""Settings of the four stages; each file takes a variant after a colon: paper, demo, finetune or tiny."""
+"""Settings of the stages; each file takes a variant: paper, demo, finetune or tiny."""
