@@ -3,8 +3,9 @@
 python train.py --config=configs/atom.py:demo --workdir=runs/demo/atom
 
 paper  width 512, 8 layers, 48.49 M parameters, batch 64, 300k iterations, Adan lr 1e-4.
-demo   width 128, 4 layers, for 2 CPU cores: what the shipped checkpoint was made with. Its keys
-       stand at their time (`memory_positions="time"`), which it learns from far sooner.
+demo   width 128, 2 layers, for 2 CPU cores: what the shipped checkpoint was made with. Three
+       options that the authors' network does not have let it learn in minutes: keys that stand
+       at their time, a bias towards the sound of the same moment, a residual around the merge.
 tiny   seconds: for tests.
 """
 
@@ -50,28 +51,30 @@ def demo() -> dict:
     config["model"] |= {
         "width": 128,
         "mlp_width": 256,
-        "num_layers": 4,
+        "num_layers": 2,
         "num_heads": 4,
         "dropout_rate": 0.0,
         "memory_positions": "time",
+        "alignment_bias": True,
+        "merge_residual": True,
     }
     config["data"] = data("demo")
     config["diffusion"]["cond_drop_rate"] = 0.1
     config["sampling"]["guidance_scale"] = 1.0
     config["optimizer"] |= {
         "learning_rate": 1e-3,
-        "warmup_steps": 100,
+        "warmup_steps": 50,
         "decay": "cosine",
         "clip_norm": 1.0,
     }
     config["training"] = {
         "batch_size": 8,
-        "num_steps": 1_500,
+        "num_steps": 800,
         "ema": "warmup",
         "ema_decay": 0.995,
         "log_every": 50,
-        "evaluate_every": 500,
-        "checkpoint_every": 250,
+        "evaluate_every": 400,
+        "checkpoint_every": 200,
     }
     return config
 

@@ -69,7 +69,7 @@ def demo() -> dict:
     }
     config["training"] = {
         "batch_size": 1,
-        "num_steps": 2_000,
+        "num_steps": 2_600,
         "ema": "warmup",
         "ema_decay": 0.99,
         "log_every": 50,

@@ -68,7 +68,7 @@ def demo() -> dict:
     }
     config["training"] = {
         "batch_size": 4,
-        "num_steps": 2_000,
+        "num_steps": 1_100,
         "ema": "warmup",
         "ema_decay": 0.995,
         "log_every": 50,

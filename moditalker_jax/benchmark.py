@@ -40,8 +40,6 @@ def compile_and_count(function: Callable, *inputs: Any) -> tuple[Callable, float
 def time_in_turns(functions: Sequence[Callable], repeats: int) -> list[float]:
     """Each function's fastest run in seconds, the functions taking turns."""
     best = [float("inf")] * len(functions)
-    for function in functions:
-        jax.block_until_ready(function())
     for _ in range(repeats):
         for index, function in enumerate(functions):
             start = time.perf_counter()
@@ -156,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(description="FLOPs and times of AToM and MToV.")
     parser.add_argument("--variant", default="paper", choices=("paper", "demo", "tiny"))
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     options = parser.parse_args(arguments)
     atom, autoencoder, mtov = (
         stage_config(module.get_config(options.variant).to_dict())

@@ -70,6 +70,13 @@ class AToM(nn.Module):
       memory_positions: rotary positions of the tokens that are read by cross-attention. "token"
         (release): the index in the joined memory, audio, time tokens, landmarks. "time": the time
         in video frames, audio step s at s / 2, landmark token t at t, time tokens at 0.
+      alignment_bias: the lip part's attention falls off with the time between a frame and what it
+        reads, at another rate in each head, as the attention biases of FaceFormer (Fan et al.
+        2022) and ALiBi (Press et al. 2022) do: which sound belongs to which frame need not be
+        learned. Off in the authors' network.
+      merge_residual: in each layer, keep the merged face beside what it read. In the authors'
+        network (default) it is replaced, so that all it knows of the audio passes through the
+        weights of an attention over landmark and time tokens, which is slow to learn.
       dtype: of the computation; parameters, softmax and the output are float32.
     """
 
@@ -81,6 +88,8 @@ class AToM(nn.Module):
     dropout_rate: float = 0.1
     share_film: bool = False
     memory_positions: Literal["token", "time"] = "token"
+    alignment_bias: bool = False
+    merge_residual: bool = False
     dtype: DTypeLike = jnp.float32
 
     def setup(self):
@@ -109,7 +118,7 @@ class AToM(nn.Module):
         self.lip_projection = nn.Dense(width, dtype=dtype)
         self.upper_projection = nn.Dense(width, dtype=dtype)
         self.decoder = [
-            DecoderLayer(width, self.num_heads, self.dropout_rate, dtype)
+            DecoderLayer(width, self.num_heads, self.dropout_rate, self.merge_residual, dtype)
             for _ in range(self.num_layers)
         ]
         self.out = nn.Dense(spec.NUM_LANDMARKS * 3, dtype=dtype)
@@ -181,10 +190,11 @@ class AToM(nn.Module):
         time_tokens = self.memory_norm(time_tokens)  # (B, 2, D)
         _, positions = self._positions()
 
+        lip_bias = self._alignment_bias(x_t.shape[1]) if self.alignment_bias else None
         x = self._embed_parts(x_t)  # (B, T, 2D)
         for layer, memory in zip(self.decoder, conditions.memories, strict=True):
             memory = memory.join(layer.remember(time_tokens, positions))
-            x = layer(x, *vectors, memory, deterministic=not train)
+            x = layer(x, *vectors, memory, deterministic=not train, lip_bias=lip_bias)
         return self.out(x).astype(jnp.float32).reshape(x_t.shape)
 
     def film_vectors(self, time_vector: Array, conditions: AToMConditions) -> tuple[Array, Array]:
@@ -211,6 +221,16 @@ class AToM(nn.Module):
             MemoryPositions(lip, NUM_TIME_TOKENS + frames),
             MemoryPositions(len(steps) + time, time),
         )
+
+    def _alignment_bias(self, num_queries: int) -> np.ndarray:
+        """(heads, T, L) penalties of the frames' distance from audio and landmark tokens."""
+        steps, frames = np.arange(self._num_audio_steps), np.arange(self.num_frames)
+        times = np.concatenate((steps / spec.AUDIO_STEPS_PER_FRAME, frames))
+        distances = np.abs(np.arange(num_queries)[:, None] - times)  # (T, S + T)
+        distances = np.pad(distances, ((0, 0), (0, NUM_TIME_TOKENS)))
+        # Per frame: 2, 1, 1/2, ...; the steepest head hears little more than its own frame.
+        slopes = 2.0 ** (1 - np.arange(self.num_heads))
+        return (-slopes[:, None, None] * distances).astype(np.float32)
 
     def _embed_parts(self, x_t: Array) -> Array:
         lip = x_t[:, :, np.array(spec.LIP_REGION)]  # (B, T, 37, 3)

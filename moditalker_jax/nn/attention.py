@@ -52,17 +52,29 @@ class RotaryAttention(nn.Module):
         return self._heads(self.value(memory))
 
     def attend(
-        self, x: Array, angles: Array, keys: Array, values: Array, *, deterministic: bool
+        self,
+        x: Array,
+        angles: Array,
+        keys: Array,
+        values: Array,
+        *,
+        deterministic: bool,
+        bias: Array | None = None,
     ) -> Array:
-        """What x (B, T, D) at rotary angles (T, D) reads from keys and values: (B, T, D)."""
+        """What x (B, T, D) at rotary angles (T, D) reads from keys and values: (B, T, D).
+
+        `bias` (heads, T, L) is added to the logits.
+        """
+        bias = None if bias is None else bias[None]
         queries = self._heads(self.query(rotate(x, angles)))
         if deterministic or self.dropout_rate == 0:
-            read = jax.nn.dot_product_attention(queries, keys, values)
+            read = jax.nn.dot_product_attention(queries, keys, values, bias=bias)
         else:  # JAX's own function has no dropout of the weights
             read = nn.dot_product_attention(
                 queries,
                 keys,
                 values,
+                bias=bias,
                 broadcast_dropout=False,
                 dropout_rng=self.make_rng("dropout"),
                 dropout_rate=self.dropout_rate,

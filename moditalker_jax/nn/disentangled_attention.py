@@ -61,18 +61,20 @@ class DecoderLayer(nn.Module):
     Each part attends to itself; then the lip part reads the whole memory while the upper face
     attends to itself again; their sum, the merged face, reads the memory without audio. Both parts
     share the self-attention, its norms and FiLMs; both readings share the cross-attention's
-    weights. The merged face replaces its input: no residual passes around it, as in the release.
+    weights. In the authors' network what the merged face read replaces it.
 
     Attributes:
       width: D of each part.
       num_heads: of both attentions.
       dropout_rate: on the attention weights and on what each attention read.
+      merge_residual: add what the merged face read to it instead.
       dtype: of the computation.
     """
 
     width: int
     num_heads: int
     dropout_rate: float = 0.0
+    merge_residual: bool = False
     dtype: DTypeLike = jnp.float32
 
     def setup(self):
@@ -107,17 +109,21 @@ class DecoderLayer(nn.Module):
         memory: LayerMemory,
         *,
         deterministic: bool,
+        lip_bias: Array | None = None,
     ) -> Array:
-        """x (B, T, 2D), lip part before upper face, and FiLM vectors (B, D) -> (B, T, 2D)."""
+        """x (B, T, 2D), lip part before upper face, and FiLM vectors (B, D) -> (B, T, 2D).
+
+        `lip_bias` (heads, T, L) is added to the logits with which the lip part reads the memory.
+        """
         angles = rotary_angles(np.arange(x.shape[1]), self.width)
 
         def self_attend(part):
             read = self.self_attention(part, angles, deterministic=deterministic)
             return self.dropout(read, deterministic=deterministic)
 
-        def cross_attend(queries, keys, values):
+        def cross_attend(queries, keys, values, bias=None):
             read = self.cross_attention.attend(
-                queries, angles, keys, values, deterministic=deterministic
+                queries, angles, keys, values, deterministic=deterministic, bias=bias
             )
             return self.dropout(read, deterministic=deterministic)
 
@@ -125,11 +131,12 @@ class DecoderLayer(nn.Module):
         lip = lip + self.part_film_0(self_attend(self.part_norm_0(lip)), lip_vector)
         upper = upper + self.part_film_0(self_attend(self.part_norm_0(upper)), upper_vector)
 
-        read = cross_attend(self.part_norm_1(lip), memory.lip_keys, memory.values)
+        read = cross_attend(self.part_norm_1(lip), memory.lip_keys, memory.values, lip_bias)
         lip = lip + self.part_film_1(read, lip_vector)
         upper = upper + self.part_film_1(self_attend(self.part_norm_1(upper)), upper_vector)
 
-        merged = self.merged_norm(lip + upper)  # (B, T, D)
-        merged = cross_attend(merged, memory.merged_keys, memory.merged_values)
+        merged = lip + upper  # (B, T, D)
+        read = cross_attend(self.merged_norm(merged), memory.merged_keys, memory.merged_values)
+        merged = merged + read if self.merge_residual else read
         merged = merged + self.merged_film(merged, (lip_vector + upper_vector) / 2)
         return self.out(merged)  # (B, T, 2D)
