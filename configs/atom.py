@@ -62,14 +62,16 @@ def demo() -> dict:
     config["diffusion"]["cond_drop_rate"] = 0.1
     config["sampling"]["guidance_scale"] = 1.0
     config["optimizer"] |= {
-        "learning_rate": 1e-3,
+        "name": "adamw",
+        "betas": (0.9, 0.99),
+        "learning_rate": 1.5e-3,
         "warmup_steps": 50,
         "decay": "cosine",
         "clip_norm": 1.0,
     }
     config["training"] = {
         "batch_size": 8,
-        "num_steps": 800,
+        "num_steps": 1_200,
         "ema": "warmup",
         "ema_decay": 0.995,
         "log_every": 50,

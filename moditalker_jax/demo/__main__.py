@@ -18,7 +18,7 @@ import numpy as np
 from data_pipelines.synthetic import HELD_OUT_SEED, make_clip
 from moditalker_jax.conditions import landmark_video
 from moditalker_jax.errors import InputError
-from moditalker_jax.generation.command import make_video
+from moditalker_jax.generation.command import make_video, warnings_on_stderr
 from moditalker_jax.generation.talking_video import TalkingVideo
 from moditalker_jax.media.audio import write_wav
 from moditalker_jax.media.image import write_png
@@ -45,13 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_wav(audio_path, speech.audio)
     write_video(face_path, face.frames, audio=face.audio)
     try:
-        video = make_video(
-            audio=audio_path,
-            identity=face_path,
-            checkpoint=options.checkpoint,
-            out=options.out / "talking.mp4",
-            seed=0,
-        )
+        with warnings_on_stderr():
+            video = make_video(
+                audio=audio_path,
+                identity=face_path,
+                checkpoint=options.checkpoint,
+                out=options.out / "talking.mp4",
+                seed=0,
+            )
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

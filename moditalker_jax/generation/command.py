@@ -1,11 +1,13 @@
 """The command behind `sample.py`."""
 
 import argparse
+import contextlib
+import logging
 import sys
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import absl.logging
 from tqdm import tqdm
 
 from moditalker_jax.errors import InputError
@@ -48,12 +50,26 @@ def make_video(
     return video
 
 
+@contextlib.contextmanager
+def warnings_on_stderr() -> Iterator[None]:
+    """Our own warnings as one line each; what the libraries say of their inner life is left out."""
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    logger = logging.getLogger("moditalker_jax")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status, 2 for what the user can mend."""
     options = parse(arguments)
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        video = make_video(**vars(options))
+        with warnings_on_stderr():
+            video = make_video(**vars(options))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

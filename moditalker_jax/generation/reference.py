@@ -1,7 +1,7 @@
 """The face that is to speak: a photo or a video, cropped and with its landmarks found."""
 
 import dataclasses
-import warnings
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from moditalker_jax.faces.finder import FaceFinder
 from moditalker_jax.landmarks import fill_missing_landmarks
 from moditalker_jax.media.image import is_image, read_image
 from moditalker_jax.media.video import read_video
+
+_log = logging.getLogger(__name__)
 
 MAX_MISSING_SHARE = 0.3
 """A video without a face in more than this share of its frames is refused."""
@@ -63,10 +65,9 @@ def reference_from_frames(
     faces = finder.find(frames[0])
     if len(faces) > 1:
         left, top, right, bottom = (round(float(edge)) for edge in faces[0].box)
-        warnings.warn(
+        _log.warning(
             f"{source}: {len(faces)} faces; taking the largest, at x {left}-{right}, "
             f"y {top}-{bottom}",
-            stacklevel=2,
         )
     landmarks = finder.track(frames)
     missing = int(np.isnan(landmarks[:, 0, 0]).sum())
@@ -78,9 +79,8 @@ def reference_from_frames(
             "face is seen"
         )
     if missing:
-        warnings.warn(
+        _log.warning(
             f"{source}: no face in {missing} of {len(frames)} frames; they keep the last landmarks",
-            stacklevel=2,
         )
         landmarks = fill_missing_landmarks(landmarks)
     box = clip_crop(landmarks, frame_size=frames.shape[1:3])
