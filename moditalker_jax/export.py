@@ -1,6 +1,6 @@
 """Copies what generation needs of a run: the averaged parameters and settings of four stages.
 
-python -m moditalker_jax.export --run runs/demo --out exported
+python -m moditalker_jax.export --run runs/demo --out exported [--float16]
 """
 
 import argparse
@@ -8,13 +8,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+
 from moditalker_jax.checkpoint import load_stage, save_params
 from moditalker_jax.config import STAGES, write_config
 from moditalker_jax.errors import InputError
 
 
-def export(run: Path, out: Path) -> None:
+def export(run: Path, out: Path, *, dtype: jnp.dtype = jnp.float32) -> None:
     """Writes each stage of `run` to `out` as a workdir with nothing but averaged parameters.
+
+    Stored as float16 they take half the space; loading makes float32 of them again.
 
     Raises:
       InputError: a stage is missing, or `out` exists already.
@@ -25,7 +30,8 @@ def export(run: Path, out: Path) -> None:
     aside = out.with_name(out.name + ".part")
     for name, stage in stages.items():
         (aside / name).mkdir(parents=True)
-        save_params(aside / name, stage.params)
+        params = jax.tree.map(lambda leaf: leaf.astype(dtype), stage.params)
+        save_params(aside / name, params)
         write_config(aside / name, stage.config, stage.data)
     aside.rename(out)
 
@@ -35,9 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Copies what generation needs of a run.")
     parser.add_argument("--run", type=Path, required=True, help="directory of the four stages")
     parser.add_argument("--out", type=Path, required=True, help="directory to write")
+    parser.add_argument("--float16", action="store_true", help="store half the bytes")
     options = parser.parse_args(arguments)
     try:
-        export(options.run, options.out)
+        export(options.run, options.out, dtype=jnp.float16 if options.float16 else jnp.float32)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,22 +1,23 @@
-"""Blending the generated face into the reference frames (SPEC of the paper's appendix: jitter).
+"""Blending the generated face into the reference frames, against jitter.
 
-Only the lower face is new; the rest of a clip is the reference frame itself, so that neither the
-autoencoder's blur nor a clip's own brightness shows outside the face.
+Only what the pose frames hide is new, the face below the base of the nose; the rest of a clip is
+the reference frame itself, so that the autoencoder's blur and a clip's own brightness don't show.
 """
 
 import cv2
 import numpy as np
 
-from moditalker_jax import spec
-
-MASK_MARGIN = 0.06
-"""The mask reaches this far beyond the jaw line, in units of the frame's width."""
-FEATHER = 0.025
+CHEEKS_AND_CHIN = slice(3, 14)
+"""The part of the jaw line below the nose."""
+NOSTRILS = [31, 33, 35]
+MASK_MARGIN = 0.03
+"""The mask reaches this far beyond its outline, in units of the frame's width."""
+FEATHER = 0.02
 """Standard deviation of the Gaussian blur of its edge, in the same units."""
 
 
 def face_mask(landmarks: np.ndarray, resolution: int) -> np.ndarray:
-    """A soft mask of the lower face: jaw line, cheeks and mouth up to the bridge of the nose.
+    """A soft mask of the face below the nose: cheeks, mouth and chin.
 
     Args:
       landmarks: (68, 2 or 3) in units of the frame's width.
@@ -25,7 +26,7 @@ def face_mask(landmarks: np.ndarray, resolution: int) -> np.ndarray:
     Returns:
       (resolution, resolution) float32 in [0, 1].
     """
-    outline = np.concatenate([landmarks[list(spec.JAW), :2], landmarks[[28], :2]])
+    outline = np.concatenate([landmarks[CHEEKS_AND_CHIN, :2], landmarks[NOSTRILS, :2]])
     hull = cv2.convexHull(np.round(outline * resolution).astype(np.int32))
     mask = np.zeros((resolution, resolution), np.float32)
     cv2.fillConvexPoly(mask, hull, 1.0)
