@@ -50,11 +50,18 @@ def make_video(
     return video
 
 
+class _AboveProgress(logging.Handler):
+    """Writes lines of their own above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 @contextlib.contextmanager
 def warnings_on_stderr() -> Iterator[None]:
     """Our own warnings as one line each; what the libraries say of their inner life is left out."""
     absl.logging.set_verbosity(absl.logging.ERROR)
-    handler = logging.StreamHandler()
+    handler = _AboveProgress()
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
     logger = logging.getLogger("moditalker_jax")
     logger.addHandler(handler)
