@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test format clean
 
 demo: .venv/installed
 	$(BIN)/python -m moditalker_jax.demo --out demo

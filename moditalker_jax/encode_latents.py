@@ -18,10 +18,9 @@ from tqdm import tqdm
 
 from data_pipelines.latents import latent_metadata, write_latents
 from data_pipelines.loader import clip_windows
-from moditalker_jax.checkpoint import load_stage
 from moditalker_jax.conditions import landmark_video, pose_video
 from moditalker_jax.errors import InputError
-from moditalker_jax.latents import LATENT_NAMES, ClipEncoder
+from moditalker_jax.latents import LATENT_NAMES, load_clip_encoder
 
 SPLITS = ("train", "validation")
 
@@ -47,12 +46,9 @@ def encode_latents(
     Raises:
       InputError: the data or an autoencoder is missing, or `out` holds something already.
     """
-    rgb = load_stage(autoencoder, stage="autoencoder")
-    landmark = load_stage(landmark_autoencoder, stage="landmark_autoencoder")
-    encoder = ClipEncoder(rgb.model, landmark.model)
-    params = {"autoencoder": rgb.params, "landmark_autoencoder": landmark.params}
+    encoder, params = load_clip_encoder(autoencoder, landmark_autoencoder)
     encode = jax.jit(encoder.encode)
-    model = rgb.model
+    model = encoder.autoencoder
 
     def latents_of(split: str) -> Iterator[dict[str, Any]]:
         windows = clip_windows(

@@ -5,6 +5,7 @@ Training on raw clips, the latent cache and generation all encode through `ClipE
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import flax.struct
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from einops import repeat
 
+from moditalker_jax.checkpoint import load_stage
 from moditalker_jax.models.autoencoder import TriPlaneAutoencoder
 from moditalker_jax.triplane import TriPlane
 
@@ -93,3 +95,17 @@ class ClipEncoder:
         frames = self.autoencoder.num_frames
         shape = TriPlane(*(jnp.zeros((1, rows, grid, 1)) for rows in (grid, frames, frames)))
         return Latents(**{name: shape.with_tokens(tokens[name]) for name in LATENT_NAMES})
+
+
+def load_clip_encoder(
+    autoencoder: Path, landmark_autoencoder: Path
+) -> tuple[ClipEncoder, dict[str, Any]]:
+    """Both trained autoencoders, and their parameters as `ClipEncoder` takes them.
+
+    Raises:
+      InputError: one of the workdirs holds no checkpoint of its stage.
+    """
+    rgb = load_stage(autoencoder, stage="autoencoder")
+    landmark = load_stage(landmark_autoencoder, stage="landmark_autoencoder")
+    params = {"autoencoder": rgb.params, "landmark_autoencoder": landmark.params}
+    return ClipEncoder(rgb.model, landmark.model), params

@@ -14,18 +14,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import jax
 import numpy as np
 
 from data_pipelines.synthetic import HELD_OUT_SEED, make_clip
 from moditalker_jax.demo.__main__ import CHECKPOINT
 from moditalker_jax.errors import InputError
+from moditalker_jax.evaluation.found_faces import found_again
 from moditalker_jax.evaluation.metrics import mouth_correlation, psnr, still_mouth_ratio
-from moditalker_jax.faces.finder import FaceFinder
 from moditalker_jax.generation.pipeline import MoDiTalker
 from moditalker_jax.generation.reference import reference_from_frames
-from moditalker_jax.landmarks import fill_missing_landmarks, frontalize
+from moditalker_jax.landmarks import frontalize
 
 SOURCE_RESOLUTION = 256
 """Synthetic frames are drawn and searched at this size, as real videos are larger than clips."""
@@ -57,20 +56,6 @@ def video_figures(pipeline: MoDiTalker, clip, *, seed: int) -> dict[str, float]:
             pipeline.frames.reconstruct(identity.frames), identity.frames
         ),
     }
-
-
-def found_again(frames: np.ndarray, finder: FaceFinder) -> tuple[np.ndarray, float]:
-    """Frontal landmarks (T, 68, 3) that the finder sees, and the share of frames with a face.
-
-    Small frames are enlarged first: the finder's mesh looks at 192 pixels of face.
-    """
-    side = max(SOURCE_RESOLUTION, frames.shape[1])
-    large = [cv2.resize(frame, (side, side), interpolation=cv2.INTER_CUBIC) for frame in frames]
-    landmarks = finder.track(large)
-    share = float(np.isfinite(landmarks[:, 0, 0]).mean())
-    if share == 0:
-        raise InputError("no face found in any frame of the generated video")
-    return frontalize(fill_missing_landmarks(landmarks) / side)[0], share
 
 
 def evaluate(

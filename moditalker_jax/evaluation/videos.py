@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from moditalker_jax.errors import InputError
+from moditalker_jax.evaluation.found_faces import found_again
 from moditalker_jax.evaluation.metrics import mouth_correlation, still_mouth_ratio
-from moditalker_jax.evaluation.synthetic import found_again
 from moditalker_jax.faces.finder import FaceFinder
 from moditalker_jax.generation.reference import read_reference
 

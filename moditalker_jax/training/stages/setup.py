@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from moditalker_jax.checkpoint import load_stage
 from moditalker_jax.config import LossConfig, StageConfig
 from moditalker_jax.errors import InputError
-from moditalker_jax.latents import ClipEncoder
+from moditalker_jax.latents import load_clip_encoder
 from moditalker_jax.models.build import build_model
 from moditalker_jax.models.perceptual import load_lpips_params
 from moditalker_jax.training.stages.atom import AToMStage
@@ -52,23 +51,15 @@ def build_stage(config: StageConfig, workdir: Path, data: Mapping[str, Any]) -> 
             )
         case "mtov":
             _require(config, "diffusion", "sampling")
-            encoder, params = load_encoders(config, workdir)
+            encoder, params = load_clip_encoder(
+                workdir.parent / config.autoencoder, workdir.parent / config.landmark_autoencoder
+            )
             return MToVStage(model, config.loss, config.diffusion, config.sampling, encoder, params)
         case _:
             raise InputError(
                 f"config.stage={config.stage!r}: choose atom, autoencoder, landmark_autoencoder "
                 "or mtov"
             )
-
-
-def load_encoders(config: StageConfig, workdir: Path) -> tuple[ClipEncoder, dict[str, Any]]:
-    """Both autoencoders beside `workdir`, with their parameters."""
-    rgb = load_stage(workdir.parent / config.autoencoder, stage="autoencoder")
-    landmark = load_stage(
-        workdir.parent / config.landmark_autoencoder, stage="landmark_autoencoder"
-    )
-    params = {"autoencoder": rgb.params, "landmark_autoencoder": landmark.params}
-    return ClipEncoder(rgb.model, landmark.model), params
 
 
 def _perceptual_constants(loss: LossConfig) -> Any:
