@@ -61,8 +61,8 @@ def train(
     params = jax.device_put(params, everywhere)
     optimizer = make_optimizer(config.optimizer, settings.num_steps, trainable=trainable)
     state = TrainState(jnp.zeros((), jnp.int32), params, jax.jit(optimizer.init)(params))
-    # A copy, since the step gives away the buffers of both.
     state = jax.device_put(state, everywhere)
+    # A copy, since the step gives away the buffers of both.
     ema_params = jax.tree.map(jnp.copy, params)
     constants = jax.device_put(stage.constants, everywhere)
 
@@ -88,7 +88,7 @@ def train(
 
     batches = train_batches(start)
     metrics: dict[str, float] = {}
-    since, waited = time.perf_counter(), 0.0
+    since, waited, steps = time.perf_counter(), 0.0, 0
     progress = tqdm(
         range(start, settings.num_steps),
         desc=config.stage,
@@ -102,18 +102,17 @@ def train(
         batch = sharding.shard_batch(next(batches), mesh)
         waited += time.perf_counter() - asked
         state, ema_params, step_metrics = train_step(state, ema_params, constants, batch, step_key)
-        done = step + 1
+        done, steps = step + 1, steps + 1
         last = done == settings.num_steps
         if done % settings.log_every == 0 or last:
             scalars = {name: float(value) for name, value in step_metrics.items()}
             elapsed = time.perf_counter() - since
-            steps = (step % settings.log_every) + 1 if not last else max(1, done - start)
             scalars["learning_rate"] = float(learning_rate(step))
             scalars["data_wait_share"] = waited / elapsed
-            scalars["seconds_per_step"] = elapsed / min(steps, settings.log_every)
+            scalars["seconds_per_step"] = elapsed / steps
             report.scalars("train", scalars, done)
             progress.set_postfix(loss=f"{scalars['loss']:.4f}", refresh=False)
-            since, waited = time.perf_counter(), 0.0
+            since, waited, steps = time.perf_counter(), 0.0, 0
         if done % settings.evaluate_every == 0 or last:
             metrics = _evaluate(
                 stage,
@@ -127,7 +126,7 @@ def train(
                 done,
                 settings.evaluation_batches,
             )
-            since, waited = time.perf_counter(), 0.0
+            since, waited, steps = time.perf_counter(), 0.0, 0
         if done % settings.checkpoint_every == 0 or last:
             checkpointer.save(done, state, ema_params)
     checkpointer.close()
