@@ -58,8 +58,14 @@ def demo() -> dict:
         "projection_mlp_width": 256,
         "latent_channels": 8,
     }
-    config["data"] = data("demo")
-    config["loss"] = {"l1": 1.0, "perceptual": 0.0}
+    config["data"] = data("demo") | {"max_frame_stride": 9}
+    config["loss"] = {
+        "l1": 0.0,
+        "l2": 8.0,
+        "motion": 16.0,
+        "perceptual": 0.0,
+        "latent_range": 0.1,
+    }
     config["optimizer"] |= {
         "learning_rate": 1e-3,
         "betas": (0.9, 0.99),
@@ -69,11 +75,11 @@ def demo() -> dict:
     }
     config["training"] = {
         "batch_size": 1,
-        "num_steps": 2_600,
+        "num_steps": 3_600,
         "ema": "warmup",
         "ema_decay": 0.99,
         "log_every": 50,
-        "evaluate_every": 500,
+        "evaluate_every": 900,
         "checkpoint_every": 250,
     }
     return config

@@ -30,7 +30,7 @@ def paper() -> dict:
 def demo() -> dict:
     """128x128, for 2 CPU cores."""
     config = _from(autoencoder.demo())
-    config["training"] |= {"num_steps": 250, "evaluate_every": 250}
+    config["training"] |= {"num_steps": 900, "evaluate_every": 450}
     return config
 
 

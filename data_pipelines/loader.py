@@ -66,14 +66,14 @@ def atom_batches(
     width = metadata["audio_encoder"]["width"]
     steps = spec.AUDIO_STEPS_PER_FRAME
 
-    def cut(record: Record, start: tf.Tensor) -> Record:
+    def cut(record: Record, times: tf.Tensor) -> Record:
         frontal = record["frontal_landmarks"]
         motion = metadata["motion_scale"] * (frontal - mean_face)
-        times = start + tf.range(num_frames, dtype=tf.int64)
         mask = times < tf.shape(frontal, tf.int64)[0]
-        audio = _window(record["audio_features"], steps * start, steps * num_frames)
+        audio_times = steps * times[0] + tf.range(steps * num_frames, dtype=tf.int64)
+        audio = _at_times(record["audio_features"], audio_times)
         return {
-            "motion": _window(motion, start, num_frames),
+            "motion": _at_times(motion, times),
             "audio_features": tf.ensure_shape(audio, (steps * num_frames, width)),
             "mask": mask,
         }
@@ -106,6 +106,7 @@ def clip_batches(
     seed: int | None,
     num_frames: int = spec.CLIP_FRAMES,
     resolution: int | None = None,
+    max_frame_stride: int = 1,
     windows_per_clip: int = 1,
     remainder: Remainder = "pad",
     process_index: int = 0,
@@ -120,6 +121,7 @@ def clip_batches(
         process_count: as in `atom_batches`.
       num_frames: T.
       resolution: side of the frames; None is that of the data set.
+      max_frame_stride: random windows take every s-th frame, s random up to this: more motion.
 
     Yields:
       video (B, T, R, R, 3) uint8, landmarks (B, T, 68, 3) float32 in units of the frame's width,
@@ -131,9 +133,9 @@ def clip_batches(
     shards = open_shards(directory, clip_type())
     resize = _resizer(shards, resolution)
 
-    def cut(record: Record, start: tf.Tensor) -> Record:
-        video = resize(_decode(record["frames"][start : start + num_frames]))
-        landmarks = record["landmarks"][start : start + num_frames]
+    def cut(record: Record, times: tf.Tensor) -> Record:
+        video = resize(_decode(_at_times(record["frames"], times)))
+        landmarks = _at_times(record["landmarks"], times)
         return {"video": video, "landmarks": landmarks, "reference": video[0]}
 
     order_seed, window_seed = process_seeds(seed, process_index)
@@ -152,6 +154,7 @@ def clip_batches(
         length=lambda record: tf.shape(record["frames"])[0],
         windows_per_clip=windows_per_clip,
         seed=None if seed is None else window_seed,
+        max_stride=max_frame_stride,
     )
     nothing = _too_short(directory, split, num_frames)
     return numpy_batches(windows, batch_size, remainder=remainder, nothing=nothing)
@@ -210,11 +213,10 @@ def _all_windows(
         raise InputError(nothing)
 
 
-def _window(sequence: tf.Tensor, start: tf.Tensor, length: int) -> tf.Tensor:
-    """`length` steps from `start`; past the end the last step is repeated."""
+def _at_times(sequence: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
+    """The steps with these numbers; past the end the last step is repeated."""
     last = tf.shape(sequence, tf.int64)[0] - 1
-    times = tf.minimum(start + tf.range(length, dtype=tf.int64), last)
-    return tf.gather(sequence, times)
+    return tf.gather(sequence, tf.minimum(times, last))
 
 
 def _at_least(num_frames: int) -> Callable[[Record], tf.Tensor]:

@@ -85,12 +85,24 @@ def process_seeds(seed: int | None, process_index: int) -> tuple[int | None, int
     return int(order), int(windows)
 
 
-def random_start(length: tf.Tensor, num_frames: int, seed: int, draw: tf.Tensor) -> tf.Tensor:
-    """The start of draw number `draw`, uniform over all windows inside `length` frames."""
-    choices = tf.maximum(length - num_frames + 1, 1)
-    return tf.random.stateless_uniform(
-        (), [tf.constant(seed, tf.int64), draw], minval=0, maxval=choices, dtype=tf.int64
-    )
+def random_times(
+    length: tf.Tensor, num_frames: int, max_stride: int, seed: int, draw: tf.Tensor
+) -> tf.Tensor:
+    """Frame numbers (num_frames,) of draw number `draw` from a clip of `length` frames.
+
+    The stride from frame to frame is uniform in 1...`max_stride`, as far as the clip is long
+    enough, then the start uniform over all windows of that stride.
+    """
+
+    def below(limit: tf.Tensor, purpose: int) -> tf.Tensor:
+        random_seed = [tf.constant(seed + purpose, tf.int64), draw]
+        return tf.random.stateless_uniform((), random_seed, 0, limit, tf.int64)
+
+    longest = tf.cast(max(num_frames - 1, 1), tf.int64)
+    stride = 1 + below(tf.clip_by_value((length - 1) // longest, 1, max_stride), 1)
+    span = (num_frames - 1) * stride + 1
+    start = below(tf.maximum(length - span + 1, 1), 0)
+    return start + stride * tf.range(num_frames, dtype=tf.int64)
 
 
 def even_start(
@@ -109,28 +121,32 @@ def windows_of(
     length: Callable[[Record], tf.Tensor],
     windows_per_clip: int,
     seed: int | None,
+    max_stride: int = 1,
 ) -> tf.data.Dataset:
     """`windows_per_clip` windows of every record: random ones, or with no seed evenly spread.
 
     Args:
       records: (index, record) pairs.
-      cut: takes a record and a window's first frame.
+      cut: takes a record and the numbers (num_frames,) of a window's frames.
       num_frames: length of a window; a shorter clip has one choice, frame 0.
       length: the frames in a record.
       windows_per_clip: how many at each visit of a record; more spare reading large records.
-      seed: of the starts.
+      seed: of the starts and strides.
+      max_stride: random windows take every s-th frame, s up to this.
     """
 
-    def starts(index: tf.Tensor, record: Record) -> tf.data.Dataset:
-        def start(window: tf.Tensor) -> tf.Tensor:
+    def windows_in(index: tf.Tensor, record: Record) -> tf.data.Dataset:
+        def times(window: tf.Tensor) -> tf.Tensor:
             frames = tf.cast(length(record), tf.int64)
             if seed is None:
-                return even_start(frames, num_frames, window, windows_per_clip)
-            return random_start(frames, num_frames, seed, index * windows_per_clip + window)
+                start = even_start(frames, num_frames, window, windows_per_clip)
+                return start + tf.range(num_frames, dtype=tf.int64)
+            draw = index * windows_per_clip + window
+            return random_times(frames, num_frames, max_stride, seed, draw)
 
-        return tf.data.Dataset.range(windows_per_clip).map(lambda w: (record, start(w)))
+        return tf.data.Dataset.range(windows_per_clip).map(lambda w: (record, times(w)))
 
-    windows = records.flat_map(starts)
+    windows = records.flat_map(windows_in)
     if seed is not None and windows_per_clip > 1:
         # Neighbours come from one clip; let them fall into different batches.
         windows = windows.shuffle(16 * windows_per_clip, seed=seed)

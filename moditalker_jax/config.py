@@ -28,6 +28,7 @@ class DataConfig:
       latents: tri-plane latents of `directory`, relative to the workdir's parent (MToV only).
       latent_stride: frames from one cached clip to the next.
       source: MToV trains on cached "latents", or encodes "clips" in every step.
+      max_frame_stride: the autoencoders train on every s-th frame of a clip, s random up to this.
       disc_radius: radius of the landmark discs in pixels; None scales the paper's 3 px at 256.
     """
 
@@ -35,6 +36,7 @@ class DataConfig:
     latents: str = "latents"
     latent_stride: int = 16
     source: Literal["latents", "clips"] = "latents"
+    max_frame_stride: int = 1
     disc_radius: float | None = None
 
 
@@ -110,17 +112,26 @@ class LossConfig:
 
     Attributes:
       reconstruction, velocity: AToM's 7.5 and 1.5.
-      l1, perceptual: the autoencoders' weights; LPIPS sets in at step `perceptual_start` and
+      l1, l2, perceptual: the autoencoders' weights; LPIPS sets in at step `perceptual_start` and
         looks at `perceptual_frames` random frames of each clip (None: all of them).
+      motion: the loss once more, times this, of what differs from the mean over time: of frames
+        (autoencoders) or of the planes that keep time (MToV). On short trainings, what stands
+        still otherwise hides what moves.
+      latent_range: the autoencoders' weight of keeping latents out of the flat ends of their tanh.
+        At high learning rates whole planes otherwise saturate in the first steps and carry nothing
+        from then on.
       diffusion: MToV's norm.
     """
 
     reconstruction: float = 7.5
     velocity: float = 1.5
     l1: float = 1.0
+    l2: float = 0.0
     perceptual: float = 1.0
     perceptual_start: int = 0
     perceptual_frames: int | None = 1
+    motion: float = 0.0
+    latent_range: float = 0.0
     diffusion: Literal["mse", "l1"] = "mse"
 
 

@@ -93,6 +93,17 @@ def test_video_clips_are_windows_of_one_clip(dataset):
     assert len(starts) > 20
 
 
+def test_random_clips_may_take_every_sth_frame(dataset):
+    options = {"seed": 2, "num_frames": WINDOW, "max_frame_stride": 3}
+    seen = set()
+    for batch in take(clip_batches(dataset, "train", 3, **options), 30):
+        times = (batch["landmarks"][:, :, 0, 0] * 1000).round().astype(int)
+        strides = np.diff(times, axis=1)
+        np.testing.assert_array_equal(strides, np.broadcast_to(strides[:, :1], strides.shape))
+        seen.update(strides[:, 0])
+    assert seen == {1, 2, 3}
+
+
 @pytest.mark.parametrize("make", [atom_batches, clip_batches])
 @pytest.mark.parametrize("windows_per_clip", [1, 3])
 def test_the_seed_decides(dataset, make, windows_per_clip):

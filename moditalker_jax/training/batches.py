@@ -53,6 +53,7 @@ class StageBatches:
             self._batch_size,
             num_frames=config.model.get("num_frames", 16),
             resolution=config.model.get("resolution"),
+            max_frame_stride=config.data.max_frame_stride,
             **options,
         )
         return map(self._videos, clips)

@@ -16,6 +16,11 @@ from moditalker_jax.models.build import abstract_params, init_params
 from moditalker_jax.models.perceptual import LPIPS
 from moditalker_jax.training.stages.base import Batch, film_strip, to_pixels
 
+MAX_PRE_LATENT = 1.5
+"""Where the tanh that makes latents still has a fifth of its slope."""
+
+_LATENT_LAYERS = ("latents_xy", "latents_yt", "latents_xt")
+
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderStage:
@@ -49,15 +54,35 @@ class AutoencoderStage:
         *,
         train: bool,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """`l1 * |x - D(E(x))| + perceptual * LPIPS`, LPIPS from `perceptual_start` on."""
+        """`l1 * |x - D(E(x))| + perceptual * LPIPS`, and terms of our own, 0 by default.
+
+        LPIPS sets in at `perceptual_start`. `l2` weighs squared errors, `motion` both distances
+        once more of what differs from the clip's mean frame, and `latent_range` the mean square of
+        what the latents' tanh is given beyond +-`MAX_PRE_LATENT`.
+        """
         video = to_unit_range(batch[self.source])
-        reconstruction = self.model.apply({"params": params}, video)
+        reconstruction, captured = self.model.apply(
+            {"params": params},
+            video,
+            capture_intermediates=lambda module, _: module.name in _LATENT_LAYERS,
+            mutable="intermediates",
+        )
         config = self.loss_config
-        l1 = jnp.mean(jnp.abs(video - reconstruction))
+
+        def distance(error: jax.Array) -> jax.Array:
+            return config.l1 * jnp.mean(jnp.abs(error)) + config.l2 * jnp.mean(jnp.square(error))
+
+        error = video - reconstruction
+        l1 = jnp.mean(jnp.abs(error))
         # PSNR over pixel values in [0, 1], whose errors are half of those in [-1, 1].
-        psnr = -10.0 * jnp.log10(jnp.mean(jnp.square(video - reconstruction)) / 4.0)
-        loss = config.l1 * l1
-        metrics = {"l1": l1, "psnr": psnr}
+        psnr = -10.0 * jnp.log10(jnp.mean(jnp.square(error)) / 4.0)
+        motion = distance(error - jnp.mean(error, axis=1, keepdims=True))
+        loss = distance(error) + config.motion * motion
+        pre_latents = jax.tree.leaves(captured)
+        beyond = [jax.nn.relu(jnp.abs(x) - MAX_PRE_LATENT) for x in pre_latents]
+        overshoot = jnp.mean(jnp.stack([jnp.mean(jnp.square(x)) for x in beyond]))
+        loss = loss + config.latent_range * overshoot
+        metrics = {"l1": l1, "psnr": psnr, "motion": motion, "latent_overshoot": overshoot}
         if config.perceptual:
             perceptual = jax.lax.cond(
                 step >= config.perceptual_start,

@@ -1,10 +1,12 @@
 """Training of MToV: the tri-plane latent of a clip from its conditions (paper section 4.3)."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from moditalker_jax.config import DiffusionConfig, LossConfig, SamplingConfig
@@ -14,6 +16,12 @@ from moditalker_jax.latents import ClipEncoder, Latents
 from moditalker_jax.models.build import init_params
 from moditalker_jax.sampling import make_schedule, sample_latents
 from moditalker_jax.training.stages.base import Batch, film_strip, to_pixels
+from moditalker_jax.triplane import TriPlane
+
+
+def _motion(latents: TriPlane) -> tuple[jax.Array, jax.Array]:
+    """What of the planes that keep time, (B, T, ..., C), differs from their mean over time."""
+    return tuple(p - jnp.mean(p, axis=1, keepdims=True) for p in (latents.yt, latents.xt))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +58,10 @@ class MToVStage:
         *,
         train: bool,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """`batch`: cached latents, or a raw clip with its conditions' videos."""
+        """Distance of latents, and `motion` times that of the time planes from their means.
+
+        `batch`: cached latents, or a raw clip with its conditions' videos.
+        """
         del step
         latents = self._latents(constants, batch)
         x0 = latents.video
@@ -73,8 +84,11 @@ class MToVStage:
         target = prediction_target(
             schedule, x0, timesteps, epsilon, prediction_type=self.diffusion.prediction_type
         )
-        loss = diffusion_loss(prediction, target, distance=self.loss_config.diffusion)
-        return loss, {"loss": loss}
+        distance = functools.partial(diffusion_loss, distance=self.loss_config.diffusion)
+        latent_distance = distance(prediction, target)
+        motion = distance(_motion(prediction), _motion(target))
+        loss = latent_distance + self.loss_config.motion * motion
+        return loss, {"loss": loss, "latents": latent_distance, "motion": motion}
 
     def pictures(
         self, params: Any, constants: Any, batch: Batch, key: jax.Array

@@ -1,0 +1,105 @@
+"""The loss terms of the autoencoders and of MToV, against their definitions written in numpy."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from moditalker_jax.config import DiffusionConfig, LossConfig, SamplingConfig
+from moditalker_jax.latents import ClipEncoder
+from moditalker_jax.models.autoencoder import TriPlaneAutoencoder
+from moditalker_jax.training.stages.autoencoder import MAX_PRE_LATENT, AutoencoderStage
+from moditalker_jax.training.stages.mtov import MToVStage
+
+AUTOENCODER = TriPlaneAutoencoder(
+    resolution=16,
+    num_frames=4,
+    width=8,
+    depth=1,
+    num_heads=1,
+    head_width=8,
+    projection_depth=1,
+    projection_heads=1,
+    projection_mlp_width=8,
+    latent_channels=2,
+)
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return AUTOENCODER.init(KEY, jnp.zeros((1, 4, 16, 16, 3)))["params"]
+
+
+@pytest.fixture(scope="module")
+def video():
+    return np.random.default_rng(0).integers(0, 256, (2, 4, 16, 16, 3), np.uint8)
+
+
+def autoencoder_loss(params, video, **weights):
+    config = LossConfig(**({"l1": 0.0, "perceptual": 0.0} | weights))
+    stage = AutoencoderStage(AUTOENCODER, config, "video", None, {})
+    return stage.loss(params, {}, {"video": video}, KEY, jnp.zeros((), int), train=True)[0]
+
+
+def test_pixel_terms(params, video):
+    pixels = video / 127.5 - 1.0
+    error = pixels - np.asarray(AUTOENCODER.apply({"params": params}, jnp.float32(pixels)))
+    moving = error - error.mean(axis=1, keepdims=True)
+    for weight, size in (("l1", np.abs), ("l2", np.square)):
+        still = autoencoder_loss(params, video, **{weight: 2.0})
+        np.testing.assert_allclose(still, 2.0 * size(error).mean(), rtol=1e-5)
+        both = autoencoder_loss(params, video, motion=3.0, **{weight: 2.0})
+        np.testing.assert_allclose(both - still, 6.0 * size(moving).mean(), rtol=1e-4)
+
+
+def test_latent_range_pulls_a_saturated_plane_back(params, video):
+    bias = MAX_PRE_LATENT + 4.0
+    layer = {"kernel": jnp.zeros((8, 2)), "bias": jnp.full((2,), bias)}
+    calm = {"kernel": jnp.zeros((8, 2)), "bias": jnp.full((2,), MAX_PRE_LATENT)}
+    encoder = {**params["encoder"], "latents_xy": calm, "latents_xt": calm, "latents_yt": layer}
+    saturated = {**params, "encoder": encoder}
+    # One plane of three lies 4 beyond the range.
+    overshoot = autoencoder_loss(saturated, video, latent_range=0.5)
+    np.testing.assert_allclose(overshoot, 0.5 * 4.0**2 / 3.0, rtol=1e-5)
+    slope = jax.grad(
+        lambda b: autoencoder_loss(
+            {**saturated, "encoder": {**encoder, "latents_yt": {**layer, "bias": b}}},
+            video,
+            latent_range=1.0,
+        )
+    )(layer["bias"])
+    assert (slope > 0.5).all()
+
+
+class Zeros(nn.Module):
+    """Predicts zeros, so that the loss is a function of the target alone."""
+
+    @nn.compact
+    def __call__(self, x_t, timesteps, landmark, pose, reference, *, train):
+        return jax.tree.map(jnp.zeros_like, x_t)
+
+
+def test_mtov_motion_is_the_error_of_the_time_planes_around_their_mean():
+    rng = np.random.default_rng(1)
+    tokens = rng.standard_normal((3, 2 * 2 + 4 * 2 + 4 * 2, 2)).astype(np.float32)
+    batch = dict.fromkeys(("video", "landmark", "pose", "reference"), tokens)
+    stage = MToVStage(
+        Zeros(),
+        LossConfig(),
+        DiffusionConfig(schedule="scaled_linear"),
+        SamplingConfig(num_sampling_steps=2),
+        ClipEncoder(AUTOENCODER, AUTOENCODER),
+        {},
+    )
+    losses = []
+    for motion in (0.0, 5.0):
+        stage = dataclasses.replace(stage, loss_config=LossConfig(motion=motion))
+        losses.append(float(stage.loss({}, {}, batch, KEY, 0, train=False)[0]))
+    np.testing.assert_allclose(losses[0], np.square(tokens).mean(), rtol=1e-5)
+    time_planes = tokens[:, 4:].reshape(3, 2, 4, 2, 2)  # (B, plane, T, side, C)
+    moving = time_planes - time_planes.mean(axis=2, keepdims=True)
+    np.testing.assert_allclose(losses[1] - losses[0], 5.0 * np.square(moving).mean(), rtol=1e-4)
