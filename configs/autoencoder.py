@@ -75,11 +75,11 @@ def demo() -> dict:
     }
     config["training"] = {
         "batch_size": 1,
-        "num_steps": 3_600,
+        "num_steps": 2_800,
         "ema": "warmup",
         "ema_decay": 0.99,
         "log_every": 50,
-        "evaluate_every": 900,
+        "evaluate_every": 1_400,
         "checkpoint_every": 250,
     }
     return config
@@ -89,7 +89,7 @@ def finetune() -> dict:
     """The demo's size, for some seconds of one person, started from the demo checkpoint."""
     config = demo()
     config["optimizer"] |= {"learning_rate": 3e-4, "warmup_steps": 20}
-    config["training"] |= {"num_steps": 300, "evaluate_every": 150}
+    config["training"] |= {"num_steps": 600, "evaluate_every": 300}
     return config
 
 

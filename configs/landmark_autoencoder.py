@@ -38,7 +38,7 @@ def finetune() -> dict:
     """The demo's size, for some seconds of one person, started from the demo checkpoint."""
     config = demo()
     config["optimizer"] |= {"learning_rate": 3e-4, "warmup_steps": 20}
-    config["training"] |= {"num_steps": 120, "evaluate_every": 60}
+    config["training"] |= {"num_steps": 200, "evaluate_every": 200}
     return config
 
 

@@ -59,6 +59,7 @@ def demo() -> dict:
         "num_heads": 2,
     }
     config["data"] = data("demo")
+    config["loss"] = {"motion": 10.0}
     config["sampling"] |= {"num_sampling_steps": 25, "eta": 0.0}
     config["optimizer"] |= {
         "learning_rate": 5e-4,
@@ -68,11 +69,11 @@ def demo() -> dict:
     }
     config["training"] = {
         "batch_size": 4,
-        "num_steps": 1_100,
+        "num_steps": 1_600,
         "ema": "warmup",
         "ema_decay": 0.995,
         "log_every": 50,
-        "evaluate_every": 500,
+        "evaluate_every": 800,
         "checkpoint_every": 250,
     }
     return config
@@ -83,7 +84,7 @@ def finetune() -> dict:
     config = demo()
     config["data"]["latent_stride"] = 4
     config["optimizer"] |= {"learning_rate": 3e-4, "warmup_steps": 20}
-    config["training"] |= {"num_steps": 300, "evaluate_every": 150}
+    config["training"] |= {"num_steps": 400, "evaluate_every": 200}
     return config
 
 
