@@ -65,6 +65,7 @@ def demo() -> dict:
         "motion": 16.0,
         "perceptual": 0.0,
         "latent_range": 0.1,
+        "latent_noise": 0.05,
     }
     config["optimizer"] |= {
         "learning_rate": 1e-3,

@@ -120,6 +120,8 @@ class LossConfig:
       latent_range: the autoencoders' weight of keeping latents out of the flat ends of their tanh.
         At high learning rates whole planes otherwise saturate in the first steps and carry nothing
         from then on.
+      latent_noise: standard deviation of the noise on the latents that the autoencoders' decoder
+        gets in training. What moves must then stand out of it, and MToV's small errors don't show.
       diffusion: MToV's norm.
     """
 
@@ -132,6 +134,7 @@ class LossConfig:
     perceptual_frames: int | None = 1
     motion: float = 0.0
     latent_range: float = 0.0
+    latent_noise: float = 0.0
     diffusion: Literal["mse", "l1"] = "mse"
 
 

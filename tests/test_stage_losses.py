@@ -39,10 +39,10 @@ def video():
     return np.random.default_rng(0).integers(0, 256, (2, 4, 16, 16, 3), np.uint8)
 
 
-def autoencoder_loss(params, video, **weights):
+def autoencoder_loss(params, video, *, train=True, **weights):
     config = LossConfig(**({"l1": 0.0, "perceptual": 0.0} | weights))
     stage = AutoencoderStage(AUTOENCODER, config, "video", None, {})
-    return stage.loss(params, {}, {"video": video}, KEY, jnp.zeros((), int), train=True)[0]
+    return stage.loss(params, {}, {"video": video}, KEY, jnp.zeros((), int), train=train)[0]
 
 
 def test_pixel_terms(params, video):
@@ -73,6 +73,15 @@ def test_latent_range_pulls_a_saturated_plane_back(params, video):
         )
     )(layer["bias"])
     assert (slope > 0.5).all()
+
+
+def test_latent_noise_disturbs_the_decoder_in_training_only(params, video):
+    clean = autoencoder_loss(params, video, l2=1.0)
+    assert autoencoder_loss(params, video, train=False, l2=1.0, latent_noise=0.5) == clean
+    little, much = (
+        autoencoder_loss(params, video, l2=1.0, latent_noise=scale) - clean for scale in (0.01, 1.0)
+    )
+    assert 0.0 < abs(little) < 0.1 * abs(much)
 
 
 class Zeros(nn.Module):

@@ -11,6 +11,7 @@ import numpy as np
 
 from moditalker_jax.checkpoint import load_params
 from moditalker_jax.config import LossConfig
+from moditalker_jax.diffusion.process import normal_like
 from moditalker_jax.latents import to_unit_range
 from moditalker_jax.models.build import abstract_params, init_params
 from moditalker_jax.models.perceptual import LPIPS
@@ -58,16 +59,27 @@ class AutoencoderStage:
 
         LPIPS sets in at `perceptual_start`. `l2` weighs squared errors, `motion` both distances
         once more of what differs from the clip's mean frame, and `latent_range` the mean square of
-        what the latents' tanh is given beyond +-`MAX_PRE_LATENT`.
+        what the latents' tanh is given beyond +-`MAX_PRE_LATENT`. In training the decoder gets
+        latents with normal noise of `latent_noise`.
         """
+        config = self.loss_config
+        noise_key, frames_key = jax.random.split(key)
+
+        def reconstruct(autoencoder: nn.Module, video: jax.Array) -> jax.Array:
+            latents = autoencoder.encode(video)
+            if train and config.latent_noise:
+                noise = normal_like(noise_key, latents)
+                latents = jax.tree.map(lambda x, n: x + config.latent_noise * n, latents, noise)
+            return autoencoder.decode(latents)
+
         video = to_unit_range(batch[self.source])
         reconstruction, captured = self.model.apply(
             {"params": params},
             video,
             capture_intermediates=lambda module, _: module.name in _LATENT_LAYERS,
             mutable="intermediates",
+            method=reconstruct,
         )
-        config = self.loss_config
 
         def distance(error: jax.Array) -> jax.Array:
             return config.l1 * jnp.mean(jnp.abs(error)) + config.l2 * jnp.mean(jnp.square(error))
@@ -86,7 +98,7 @@ class AutoencoderStage:
         if config.perceptual:
             perceptual = jax.lax.cond(
                 step >= config.perceptual_start,
-                lambda: self._perceptual(constants, video, reconstruction, key),
+                lambda: self._perceptual(constants, video, reconstruction, frames_key),
                 lambda: jnp.zeros(()),
             )
             loss = loss + config.perceptual * perceptual
