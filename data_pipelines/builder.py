@@ -7,19 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.quiet_tensorflow import tf, tfds
-from data_pipelines.records import MAX_CLIP_FRAMES, PreparedClip
+from data_pipelines.quiet_tensorflow import tfds
+from data_pipelines.records import MAX_CLIP_FRAMES, PreparedClip, encode_clip
 from data_pipelines.shards import Example, RecordType, open_shards, write_shards
 from moditalker_jax import spec
+from moditalker_jax.errors import InputError
 
-JPEG_QUALITY = 95
+DEFAULT_NAME = "talking_heads"
+VERSION = "1.0.0"
 _POINTS = tfds.features.Tensor(shape=(None, spec.NUM_LANDMARKS, 3), dtype=np.float32)
 
 
-def clip_type(resolution: int | None = None, audio_width: int | None = None) -> RecordType:
-    """The record of `PreparedClip`; sizes are needed to write, not to read."""
+def clip_type(
+    resolution: int | None = None,
+    audio_width: int | None = None,
+    *,
+    name: str = DEFAULT_NAME,
+    version: str = VERSION,
+    citation: str = "",
+) -> RecordType:
+    """The record of `PreparedClip`; sizes, name and version are needed to write, not to read."""
     return RecordType(
-        name="talking_heads",
+        name=name,
+        version=version,
+        citation=citation,
         features=tfds.features.FeaturesDict(
             {
                 "name": tfds.features.Text(),
@@ -57,10 +68,23 @@ def write_dataset(
         clips of one name.
       ValueError: a clip disagrees with `metadata`.
     """
-    record_type = clip_type(metadata["resolution"], metadata["audio_encoder"]["width"])
-    examples = {
-        split: _examples(clips, metadata, max_clip_frames) for split, clips in splits.items()
-    }
+    encoded = {split: _encoded(clips, metadata, max_clip_frames) for split, clips in splits.items()}
+    write_encoded_clips(
+        out_dir,
+        encoded,
+        metadata,
+        clip_type(metadata["resolution"], metadata["audio_encoder"]["width"]),
+    )
+
+
+def write_encoded_clips(
+    out_dir: str | Path,
+    splits: Mapping[str, Iterable[Example]],
+    metadata: Mapping[str, Any],
+    record_type: RecordType,
+) -> None:
+    """As `write_dataset`, of what `records.encode_clip` returns and under a name of its own."""
+    examples = {split: _examples(clips) for split, clips in splits.items()}
     write_shards(out_dir, record_type, examples, metadata)
 
 
@@ -73,13 +97,28 @@ def load_metadata(directory: str | Path) -> dict[str, Any]:
     return open_shards(directory, clip_type()).metadata
 
 
-def _examples(
+def held_out_split(directory: str | Path) -> str:
+    """The split to measure on while training: "validation", or "test" where there is only that.
+
+    Raises:
+      InputError: `directory` is not a data set of clips, or nothing in it is held out.
+    """
+    splits = open_shards(directory, clip_type()).builder.info.splits
+    for split in ("validation", "test"):
+        if split in splits and splits[split].num_examples:
+            return split
+    raise InputError(
+        f"{directory}: nothing is held out for validation; prepare more or longer videos"
+    )
+
+
+def _encoded(
     clips: Iterable[PreparedClip], metadata: Mapping[str, Any], max_clip_frames: int
-) -> Iterator[tuple[str, Example]]:
+) -> Iterator[Example]:
     for clip in clips:
         _check_against(metadata, clip)
         for piece in clip.pieces(max_clip_frames):
-            yield piece.name, _encode(piece)
+            yield encode_clip(piece)
 
 
 def _check_against(metadata: Mapping[str, Any], clip: PreparedClip) -> None:
@@ -91,20 +130,7 @@ def _check_against(metadata: Mapping[str, Any], clip: PreparedClip) -> None:
         )
 
 
-def _encode(clip: PreparedClip) -> Example:
-    """One example; TFDS takes encoded pictures as files, and keeps their bytes as they are."""
-    return {
-        "name": clip.name,
-        "speaker": clip.speaker,
-        "frames": [io.BytesIO(_jpeg(frame)) for frame in clip.frames],
-        "landmarks": clip.landmarks,
-        "frontal_landmarks": clip.frontal_landmarks,
-        "audio_features": clip.audio_features,
-        "audio": clip.audio,
-    }
-
-
-def _jpeg(frame: np.ndarray) -> bytes:
-    # Full colour resolution: lips are told from skin by their colour, a few pixels wide.
-    encoded = tf.io.encode_jpeg(frame, quality=JPEG_QUALITY, chroma_downsampling=False)
-    return encoded.numpy()
+def _examples(clips: Iterable[Example]) -> Iterator[tuple[str, Example]]:
+    for clip in clips:
+        # TFDS takes encoded pictures as files, and keeps their bytes as they are.
+        yield clip["name"], clip | {"frames": [io.BytesIO(frame) for frame in clip["frames"]]}

@@ -1,6 +1,6 @@
 """The record contract: what one prepared clip holds, and what a data set says about itself.
 
-Plain numpy, so that preparing and synthesising clips needs no TensorFlow.
+Without TensorFlow, so that preparing and synthesising clips needs no TensorFlow.
 """
 
 import dataclasses
@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from moditalker_jax import spec
 from moditalker_jax.errors import InputError
 
 SAMPLES_PER_FRAME = spec.AUDIO_SAMPLE_RATE // spec.FPS
+JPEG_QUALITY = 95
 MAX_CLIP_FRAMES = 300
 """Longer clips are cut, so that a reader who wants 16 frames never loads minutes of video."""
 
@@ -93,11 +95,30 @@ class PreparedClip:
         """The clip itself if it is short enough, or the fewest pieces of about equal length."""
         if len(self) <= max_frames:
             yield self
-            return
-        count = -(-len(self) // max_frames)
-        edges = [round(i * len(self) / count) for i in range(count + 1)]
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
-            yield self.piece(start, stop)
+        else:
+            for start, stop in equal_parts(len(self), max_frames):
+                yield self.piece(start, stop)
+
+
+def equal_parts(length: int, longest: int) -> list[tuple[int, int]]:
+    """(start, stop) of the fewest parts of about equal length, none longer than `longest`."""
+    count = -(-length // longest)
+    edges = [round(i * length / count) for i in range(count + 1)] if count else []
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def encode_clip(clip: PreparedClip) -> dict[str, Any]:
+    """The clip as its data set holds it: the same fields, frames as a list of T JPEG files."""
+    fields = {field.name: getattr(clip, field.name) for field in dataclasses.fields(clip)}
+    return fields | {"frames": [_jpeg(frame) for frame in clip.frames]}
+
+
+def _jpeg(frame: np.ndarray) -> bytes:
+    # Full colour resolution: lips are told from skin by their colour, a few pixels wide.
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    _, encoded = cv2.imencode(".jpg", frame[..., ::-1], [*quality, *sampling])
+    return encoded.tobytes()
 
 
 def pcm16(waveform: np.ndarray, num_frames: int) -> np.ndarray:
@@ -150,20 +171,28 @@ def dataset_metadata(
 
 
 def check_audio_encoder(
-    metadata: Mapping[str, Any], name: str, width: int, *, where: str | Path = "the data set"
+    metadata: Mapping[str, Any], expected: Mapping[str, Any], *, where: str | Path
 ) -> None:
-    """Makes sure that the audio features are those that a model or config expects.
+    """Makes sure that a data set's audio features are those that a model was trained on.
+
+    Args:
+      metadata: the data set's.
+      expected: {"name", "width", "version"} of the model's audio encoder.
+      where: the model, for the error.
 
     Raises:
-      InputError: another encoder, or another width, made the features in `where`.
+      InputError: the encoders differ.
     """
     found = metadata["audio_encoder"]
-    if (found["name"], found["width"]) != (name, width):
+    if dict(found) != dict(expected):
         raise InputError(
-            f"{where}: its audio features are {found['name']!r} of width {found['width']}, but "
-            f"{name!r} of width {width} is asked for; prepare the data with that audio encoder, "
-            "or change the config"
+            f"{where} was trained with audio encoder {_describe(expected)}, but the data's "
+            f"features are of {_describe(found)}: prepare the data with that audio encoder"
         )
+
+
+def _describe(encoder: Mapping[str, Any]) -> str:
+    return f"{encoder['name']!r} (width {encoder['width']}, version {encoder['version']})"
 
 
 def check_split_name(split: str) -> None:

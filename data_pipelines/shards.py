@@ -17,17 +17,25 @@ Example = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class RecordType:
-    """A kind of data set: its TFDS name, its features and the commands that make one."""
+    """A kind of data set.
+
+    Attributes:
+      name: of the data set for TFDS; sets of one kind may have different ones.
+      features: what tells the kind.
+      made_by: the commands that make one.
+      version: for TFDS; the first number is the record's own and must be the reader's.
+      citation: of those who published the data.
+    """
 
     name: str
     features: tfds.features.FeaturesDict
     made_by: str
+    version: str = "1.0.0"
+    citation: str = ""
 
 
 class _ShardBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Writes given examples; TFDS encodes, shuffles by key and cuts them into shards."""
-
-    VERSION = tfds.core.Version("1.0.0")
 
     def __init__(
         self,
@@ -37,6 +45,7 @@ class _ShardBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         **kwargs: Any,
     ):
         self.name = record_type.name
+        self.VERSION = tfds.core.Version(record_type.version)
         self._record_type, self._splits, self._metadata = record_type, splits, metadata
         super().__init__(**kwargs)
 
@@ -45,6 +54,7 @@ class _ShardBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             builder=self,
             description=f"Written by {self._record_type.made_by}.",
             features=self._record_type.features,
+            citation=self._record_type.citation or None,
             metadata=tfds.core.MetadataDict(self._metadata),
         )
 
@@ -164,9 +174,14 @@ def open_shards(directory: str | Path, record_type: RecordType) -> Shards:
             f"{directory}: cannot be read as a data set ({reason}); "
             f"make it again with {record_type.made_by}"
         ) from error
-    if builder.name != record_type.name:
+    if set(builder.info.features) != set(record_type.features):
         raise InputError(
             f"{directory}: holds {builder.name}, not {record_type.name}; "
             f"make those with {record_type.made_by}"
+        )
+    if builder.version.major != tfds.core.Version(record_type.version).major:
+        raise InputError(
+            f"{directory}: is of version {builder.version}, this code reads {record_type.version}; "
+            f"make it again with {record_type.made_by}"
         )
     return Shards(directory, builder)

@@ -4,12 +4,12 @@ An encoder turns a 16 kHz waveform into (S, D) features, S = 2T for a waveform o
 features 2t and 2t+1 describe the sound heard while frame t is shown (paper section 3.2).
 """
 
+import importlib
 from typing import Protocol
 
 import librosa
 import numpy as np
 
-from moditalker_jax.errors import InputError
 from moditalker_jax.spec import (
     AUDIO_FEATURE_RATE,
     AUDIO_SAMPLE_RATE,
@@ -97,11 +97,17 @@ def normalise_loudness(waveform: np.ndarray, *, target_rms: float = 0.1) -> np.n
     return (waveform * (target_rms / max(rms, target_rms / 100))).astype(np.float32)
 
 
-_ENCODERS = {LogMel.name: LogMel}
-
-
 def get_audio_encoder(name: str) -> AudioEncoder:
-    """Makes the encoder of that name; InputError lists the names if there is none."""
-    if name not in _ENCODERS:
-        raise InputError(f"audio encoder {name!r} is unknown; use one of {sorted(_ENCODERS)}")
-    return _ENCODERS[name]()
+    """Makes the encoder of that name.
+
+    Args:
+      name: "log_mel"; "whisper-tiny.en", from an installed package; "hubert-large-ls960-ft" and
+        other names of published HuBERTs and Whispers, from the hub; or a local folder with one.
+
+    Raises:
+      InputError: there is none of that name.
+    """
+    if name == LogMel.name:
+        return LogMel()
+    # The others need JAX and transformers, which take seconds to import.
+    return importlib.import_module("moditalker_jax.speech.encoders").load_encoder(name)

@@ -66,6 +66,8 @@ FORBIDDEN = {
     ),
     "configs/": ("moditalker_jax", "data_pipelines", "jax"),
 }
+SCHEMA_OF_CONFIGS = ("configs/common.py", "moditalker_jax.config")
+"""The one config file that knows which fields there are, and where it knows them from."""
 
 
 def imports_of(path: Path) -> set[str]:
@@ -96,7 +98,9 @@ def _name(path: Path) -> str:
 def test_imports_go_one_way(path):
     for place, prefixes in FORBIDDEN.items():
         if _name(path).startswith(place):
-            assert not _violations(path, prefixes)
+            known = {SCHEMA_OF_CONFIGS[1]} if _name(path) == SCHEMA_OF_CONFIGS[0] else set()
+            found = _violations(path, prefixes)
+            assert not {m for m in found if not any(_within(m, k) for k in known)}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=_name)

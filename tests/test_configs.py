@@ -37,6 +37,15 @@ def test_all_config_has_every_stage():
     assert set(stages) == set(STAGES)
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_flags_can_override_what_a_config_leaves_at_its_default(stage):
+    written = importlib.import_module(f"configs.{stage}").tiny()
+    filled = load(stage, "tiny")
+    assert stage_config(filled) == stage_config(written)
+    assert "max_frame_stride" in filled["data"] and "ema_every" in filled["training"]
+    assert ("diffusion" in filled) == ("diffusion" in written)
+
+
 def test_unknown_variant_is_named():
     with pytest.raises(ValueError, match="paper, demo, finetune, tiny"):
         load("atom", "huge")

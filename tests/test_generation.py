@@ -140,7 +140,7 @@ def test_a_stage_of_another_kind_is_told(checkpoint, tmp_path):
     [
         ({"landmark_backend": "bfm"}, "trained on landmarks of 'bfm'"),
         ({"audio_encoder": {"name": "log_mel", "width": 80, "version": 0}}, "version 0"),
-        ({"audio_encoder": {"name": "hubert", "width": 80, "version": 1}}, "'hubert' is unknown"),
+        ({"audio_encoder": {"name": "hubert", "width": 80, "version": 1}}, "'hubert' is no folder"),
     ],
 )
 def test_checkpoints_of_other_data_are_told(tmp_path, data, told):

@@ -1,105 +1,35 @@
-"""Preparing videos: the split's rule, sound in step, bad files left out, and the command."""
+"""Preparing many videos: bad ones left out, splits, resuming, the report, and the command."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
 from data_pipelines.builder import load_metadata
+from data_pipelines.datasets.base import SourceVideo
 from data_pipelines.loader import atom_batches, clip_batches
 from data_pipelines.prepare.__main__ import main
 from data_pipelines.prepare.batch import prepare_dataset
-from data_pipelines.prepare.clip import prepare_clip
+from data_pipelines.prepare.clip import Settings
 from data_pipelines.prepare.split import held_out_tail, held_out_videos, list_videos
+from data_pipelines.quiet_tensorflow import tfds
 from data_pipelines.synthetic import make_clip
-from moditalker_jax.audio_features import LogMel
 from moditalker_jax.errors import InputError
-from moditalker_jax.faces import FaceFinder
-from moditalker_jax.landmarks import MEAN_FACE, mouth_opening
 from moditalker_jax.media.video import write_video
-
-
-class KnownFace:
-    """A finder that puts a face, the mean face, in the middle of every frame but the dark ones."""
-
-    def track(self, frames):
-        tracked = []
-        for index, frame in enumerate(frames):
-            side = min(frame.shape[:2])
-            face = MEAN_FACE * [1, -1, 1] * (0.2 * side) + [frame.shape[1] / 2, side / 2, 0]
-            face[60:64, 1] += index % 5
-            tracked.append(face if frame.mean() > 20 else np.full((68, 3), np.nan))
-        return np.array(tracked, np.float32).reshape(-1, 68, 3)
-
-
-def write_clip(path, seconds=2.0, *, dark=(), sound=True):
-    """A picture that darkens in the frames `dark`, with a click at the start of each second."""
-    count = round(seconds * 25)
-    frames = [np.full((48, 64, 3), 0 if k in dark else 128, np.uint8) for k in range(count)]
-    audio = np.random.default_rng(0).normal(0, 1e-3, count * 640).astype(np.float32)
-    audio[8000::16_000] = 0.9
-    write_video(path, frames, audio=audio if sound else None)
-    return path
-
-
-def prepare(path, **options):
-    return prepare_clip(path, resolution=32, finder=KnownFace(), encoder=LogMel(), **options)
+from tests.videos import SMALL, KnownFace, source, write_clip
 
 
 @pytest.fixture(scope="module")
 def talking_head(tmp_path_factory):
-    """A synthetic clip and the video file of it."""
+    """The video file of a synthetic clip."""
     clip = make_clip(speaker=1, seed=3, seconds=4.4, resolution=160)
     path = tmp_path_factory.mktemp("videos") / "talking.mp4"
     write_video(path, clip.frames, audio=clip.audio)
-    return clip, path
-
-
-def test_a_clip_holds_everything_in_step(tmp_path):
-    clip = prepare(write_clip(tmp_path / "a.mp4"))
-    assert (clip.name, clip.speaker) == ("a", "a")
-    assert clip.frames.shape == (50, 32, 32, 3)
-    assert clip.landmarks.shape == clip.frontal_landmarks.shape == (50, 68, 3)
-    assert clip.audio_features.shape == (100, 80)
-    assert clip.audio.size == 50 * 640
-    assert abs(int(np.abs(clip.audio[:16_000]).argmax()) - 8000) <= 2
-    assert clip.landmarks[..., :2].min() > 0 and clip.landmarks[..., :2].max() < 1
-    np.testing.assert_allclose(
-        clip.frontal_landmarks[:, 17:60], np.tile(MEAN_FACE[17:60], (50, 1, 1)), atol=1e-4
-    )
-
-
-@pytest.mark.parametrize("offset", [120.0, -200.0])
-def test_the_sound_is_moved_against_the_picture(tmp_path, offset):
-    clip = prepare(write_clip(tmp_path / "a.mp4"), audio_offset_ms=offset)
-    click = int(np.abs(clip.audio[:16_000]).argmax())
-    assert abs(click - (8000 - 16 * offset)) <= 2
-    assert clip.audio.size == 50 * 640
-    loudest = clip.audio_features[:50].mean(1).argmax()
-    assert abs(loudest - (25 - offset / 20)) <= 1
-
-
-def test_lost_faces_are_held_with_a_warning(tmp_path, caplog):
-    clip = prepare(write_clip(tmp_path / "a.mp4", dark=(0, 1, 20)))
-    np.testing.assert_array_equal(clip.landmarks[0], clip.landmarks[2])
-    np.testing.assert_array_equal(clip.landmarks[20], clip.landmarks[19])
-    assert "3 of 50" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"dark": range(20)}, "no face in 20 of 50"),
-        ({"dark": range(50)}, "no face"),
-        ({"sound": False}, "no sound"),
-        ({"seconds": 0.4}, "too few"),
-    ],
-)
-def test_videos_that_cannot_be_prepared(tmp_path, options, reason):
-    path = write_clip(tmp_path / "bad.mp4", **options)
-    with pytest.raises(InputError, match=reason) as caught:
-        prepare(path)
-    assert str(path) in str(caught.value)
+    return path
 
 
 def test_videos_are_found_and_named_once(tmp_path):
@@ -126,20 +56,30 @@ def test_the_rule_of_the_split():
     assert [held_out_tail(n) for n in (99, 100, 500, 10_000)] == [0, 25, 50, 300]
 
 
+def prepare_all(out, sources, settings=SMALL, **options):
+    options = {"workers": 0, "finder": KnownFace()} | options
+    return prepare_dataset(out, sources, settings, audio_encoder="log_mel", **options)
+
+
+def frames_by_split(outcomes):
+    totals = {}
+    for clip in (clip for outcome in outcomes for clip in outcome.clips):
+        totals[clip["split"]] = totals.get(clip["split"], 0) + clip["frames"]
+    return totals
+
+
 def test_one_bad_video_does_not_end_the_batch(tmp_path, capsys):
-    videos = {
-        "good": write_clip(tmp_path / "good.mp4", seconds=6.0),
-        "missing": tmp_path / "missing.mp4",
-        "dark": write_clip(tmp_path / "dark.mp4", dark=range(50)),
-        "other": write_clip(tmp_path / "other.mp4"),
-    }
+    sources = [
+        source(write_clip(tmp_path / "good.mp4", seconds=6.0)),
+        source(tmp_path / "missing.mp4"),
+        source(write_clip(tmp_path / "dark.mp4", dark=range(50))),
+        source(write_clip(tmp_path / "other.mp4")),
+    ]
     out = tmp_path / "new" / "shards"
-    outcome = prepare_dataset(
-        out, videos, resolution=32, encoder=LogMel(), finder=KnownFace(), max_seconds=3.0
-    )
-    assert outcome.prepared == ["good", "other"]
-    assert set(outcome.left_out) == {"missing", "dark"}
-    assert outcome.frames == {"train": 125 + 50, "validation": 25}
+    settings = Settings(resolution=32, min_side=16, max_seconds=3.0)
+    outcomes = prepare_all(out, sources, settings)
+    assert [o.reason for o in outcomes] == [None, "unreadable", "no_face", None]
+    assert frames_by_split(outcomes) == {"train": 125 + 50, "validation": 25}
     errors = capsys.readouterr().err
     assert "missing.mp4" in errors and "dark.mp4" in errors
     assert [path.name for path in out.parent.iterdir()] == ["shards"]
@@ -147,15 +87,105 @@ def test_one_bad_video_does_not_end_the_batch(tmp_path, capsys):
     assert (metadata["resolution"], metadata["audio_encoder"]["name"]) == (32, "log_mel")
     batch = next(clip_batches(out, "validation", batch_size=1, seed=None, num_frames=16))
     assert batch["video"].shape == (1, 16, 32, 32, 3)
+    lines = (out / "report.jsonl").read_text().splitlines()
+    assert len(lines) == 4 and '"reason": "no_face"' in lines[2]
+    page = (out / "report.html").read_text()
+    assert "2 of 4" in page and "left out: no face" in page and "data:image/jpeg" in page
 
 
 def test_large_sets_hold_out_whole_videos(tmp_path):
-    source = write_clip(tmp_path / "a.mp4", seconds=1.0)
-    videos = {f"video{k}": source for k in range(11)}
-    outcome = prepare_dataset(
-        tmp_path / "out", videos, resolution=16, encoder=LogMel(), finder=KnownFace()
-    )
-    assert outcome.frames == {"train": 250, "validation": 25}
+    path = write_clip(tmp_path / "a.mp4", seconds=1.0)
+    sources = [SourceVideo(name=f"video{k}", speaker="a", path=path) for k in range(11)]
+    outcomes = prepare_all(tmp_path / "out", sources)
+    assert frames_by_split(outcomes) == {"train": 250, "validation": 25}
+
+
+def test_a_named_data_set_is_loaded_by_tfds(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", seconds=1.0)
+    splits = ("train", "test")
+    sources = [SourceVideo(name=s, speaker=s, path=path, split=s) for s in splits]
+    out = tmp_path / "data" / "hdtf" / "1.2.0"
+    prepare_all(out, sources, name="hdtf", version="1.2.0", citation="Zhang et al.")
+    data, info = tfds.load("hdtf", data_dir=str(tmp_path / "data"), with_info=True)
+    assert (info.name, str(info.version), info.citation) == ("hdtf", "1.2.0", "Zhang et al.")
+    (record,) = tfds.as_numpy(data["test"])
+    assert record["frames"].shape == (25, 32, 32, 3)
+
+
+def test_records_of_another_version_are_refused(tmp_path):
+    sources = [source(write_clip(tmp_path / "a.mp4", seconds=1.0), split="train")]
+    prepare_all(tmp_path / "out", sources, version="2.0.0")
+    with pytest.raises(InputError, match=r"of version 2.0.0, this code reads 1"):
+        load_metadata(tmp_path / "out")
+
+
+def shards(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if "tfrecord" in p.name}
+
+
+def test_work_that_was_stopped_goes_on_with_what_is_missing(tmp_path):
+    sources = [source(write_clip(tmp_path / f"{c}.mp4", seconds=4.4)) for c in "abc"]
+    prepare_all(tmp_path / "whole", sources)
+
+    class Stops(KnownFace):
+        """Fails, as a power cut does, at the third video."""
+
+        count = 0
+
+        def tracker(self):
+            Stops.count += 1
+            if Stops.count == 3:
+                raise KeyboardInterrupt
+            return super().tracker()
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_all(tmp_path / "resumed", sources, finder=Stops())
+    assert not (tmp_path / "resumed").exists()
+    Stops.count = -10
+    prepare_all(tmp_path / "resumed", sources, finder=Stops())
+    assert Stops.count == -9  # only the one that was missing
+    assert shards(tmp_path / "resumed") == shards(tmp_path / "whole")
+    assert not (tmp_path / ".resumed.work").exists()
+
+
+def test_unfinished_work_with_other_settings_is_told(tmp_path):
+    sources = [source(write_clip(tmp_path / "a.mp4"))]
+
+    class Stops(KnownFace):
+        def tracker(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_all(tmp_path / "out", sources, finder=Stops())
+    with pytest.raises(InputError, match=r"\.out\.work: holds an unfinished preparation"):
+        prepare_all(tmp_path / "out", sources, Settings(resolution=16, min_side=16))
+
+
+def test_processes_that_were_killed_leave_work_to_go_on_with(tmp_path, talking_head):
+    """The command with worker processes: killed with -9 in the middle, run again."""
+    for name in "abc":
+        (tmp_path / f"{name}.mp4").write_bytes(talking_head.read_bytes())
+    options = [str(tmp_path / f"{name}.mp4") for name in "abc"]
+    options += ["--resolution", "32", "--workers", "1"]
+    to_out = [*options, "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "data_pipelines.prepare", *to_out]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, **quiet)
+    work = tmp_path / ".out.work"
+    outcomes = lambda: [p for p in work.glob("*.json") if p.name != "settings.json"]  # noqa: E731
+    deadline = time.monotonic() + 120
+    while not (work.is_dir() and outcomes()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert outcomes() and not (tmp_path / "out").exists()
+    first = min(outcomes())
+    written = first.stat().st_mtime_ns
+    time.sleep(2.5)  # The worker notices that it is alone.
+    assert first.stat().st_mtime_ns == written
+    assert main(to_out) == 0
+    assert main([*options, "--out", str(tmp_path / "whole")]) == 0
+    assert shards(tmp_path / "out") == shards(tmp_path / "whole")
 
 
 def test_the_command_says_what_is_wrong(tmp_path, capsys):
@@ -163,7 +193,7 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("x")
     for out, needle in (("out", "noise.mp4"), ("full", "not empty")):
-        arguments = ["--out", str(tmp_path / out), str(tmp_path / "noise.mp4")]
+        arguments = ["--out", str(tmp_path / out), "--workers", "0", str(tmp_path / "noise.mp4")]
         assert main(arguments) == 2
         errors = capsys.readouterr().err
         assert needle in errors and "error: " in errors
@@ -171,41 +201,9 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
 
 
 def test_the_command_prepares_a_talking_head(tmp_path, talking_head, capsys):
-    _, path = talking_head
     out = tmp_path / "shards"
-    assert main(["--out", str(out), "--resolution", "64", str(path)]) == 0
-    assert "prepared 1; 3.4 s train, 1.0 s validation" in capsys.readouterr().out
+    assert main(["--out", str(out), "--resolution", "64", "--workers", "0", str(talking_head)]) == 0
+    assert "prepared 1 of 1; 3.4 s train, 1.0 s validation" in capsys.readouterr().out
     batch = next(atom_batches(out, "train", batch_size=1, seed=0, num_frames=32))
     assert np.abs(batch["motion"]).max() < 3
     assert batch["audio_features"].shape == (1, 64, 80)
-
-
-def test_found_lips_follow_the_drawn_ones(talking_head):
-    truth, path = talking_head
-    clip = prepare_clip(path, resolution=128, finder=FaceFinder(), encoder=LogMel())
-    opening = mouth_opening(clip.frontal_landmarks)
-    drawn = mouth_opening(truth.landmarks)
-    assert np.corrcoef(opening, drawn)[0, 1] > 0.8
-
-
-@pytest.mark.real_media
-@pytest.mark.skipif("REAL_MEDIA" not in os.environ, reason="REAL_MEDIA names no folder of videos")
-def test_real_lips_move_with_their_sound():
-    """Over a folder of videos the lips open where the voice is loud.
-
-    Loudness tells only part of what a mouth does, so single videos may fail to show it: the
-    median is judged, every video is printed.
-    """
-    finder, best = FaceFinder(), []
-    for path in list_videos([os.environ["REAL_MEDIA"]]).values():
-        clip = prepare_clip(path, resolution=128, finder=finder, encoder=LogMel())
-        opening = mouth_opening(clip.frontal_landmarks)[8:-8]
-        loudness = clip.audio_features.reshape(len(clip), -1).mean(1)
-        by_lag = [
-            np.corrcoef(opening, loudness[8 + lag : len(clip) - 8 + lag])[0, 1]
-            for lag in range(-8, 9)
-        ]
-        best.append(max(by_lag))
-        lag = int(np.argmax(by_lag)) - 8
-        print(f"{path}: sound late by {40 * lag} ms, correlation {best[-1]:.2f}")
-    assert np.median(best) > 0.2

@@ -148,10 +148,11 @@ def test_a_folder_that_is_no_data_set_names_the_commands(tmp_path):
 
 def test_another_audio_encoder_is_refused():
     metadata = make_metadata()
-    check_audio_encoder(metadata, "log_mel", 5)
-    for name, width in (("hubert", 5), ("log_mel", 80)):
-        with pytest.raises(InputError, match=f"data/x: .*{name}.*{width}"):
-            check_audio_encoder(metadata, name, width, where="data/x")
+    own = metadata["audio_encoder"]
+    check_audio_encoder(metadata, dict(own), where="runs/x")
+    for other in ({"name": "hubert"}, {"width": 80}, {"version": 7}):
+        with pytest.raises(InputError, match=f"runs/x was .*{next(iter(other.values()))}.*log_mel"):
+            check_audio_encoder(metadata, own | other, where="runs/x")
 
 
 def test_tensorflow_sees_no_accelerator():

@@ -11,7 +11,11 @@ import pytest
 from moditalker_jax.config import DiffusionConfig, LossConfig, SamplingConfig
 from moditalker_jax.latents import ClipEncoder
 from moditalker_jax.models.autoencoder import TriPlaneAutoencoder
-from moditalker_jax.training.stages.autoencoder import MAX_PRE_LATENT, AutoencoderStage
+from moditalker_jax.training.stages.autoencoder import (
+    MAX_PRE_LATENT,
+    AutoencoderStage,
+    mouth_mask,
+)
 from moditalker_jax.training.stages.mtov import MToVStage
 
 AUTOENCODER = TriPlaneAutoencoder(
@@ -27,6 +31,7 @@ AUTOENCODER = TriPlaneAutoencoder(
     latent_channels=2,
 )
 KEY = jax.random.key(0)
+LANDMARKS = np.random.default_rng(1).uniform(0.3, 0.7, (2, 4, 68, 3)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,8 @@ def video():
 def autoencoder_loss(params, video, *, train=True, **weights):
     config = LossConfig(**({"l1": 0.0, "perceptual": 0.0} | weights))
     stage = AutoencoderStage(AUTOENCODER, config, "video", None, {})
-    return stage.loss(params, {}, {"video": video}, KEY, jnp.zeros((), int), train=train)[0]
+    batch = {"video": video, "landmarks": LANDMARKS}
+    return stage.loss(params, {}, batch, KEY, jnp.zeros((), int), train=train)[0]
 
 
 def test_pixel_terms(params, video):
@@ -54,6 +60,37 @@ def test_pixel_terms(params, video):
         np.testing.assert_allclose(still, 2.0 * size(error).mean(), rtol=1e-5)
         both = autoencoder_loss(params, video, motion=3.0, **{weight: 2.0})
         np.testing.assert_allclose(both - still, 6.0 * size(moving).mean(), rtol=1e-4)
+
+
+def test_the_mouth_counts_once_more(params, video):
+    error = video / 127.5 - 1.0
+    error -= np.asarray(AUTOENCODER.apply({"params": params}, jnp.float32(error)))
+    mask = np.asarray(mouth_mask(LANDMARKS, 16))[..., 0] > 0
+    assert 0.01 < mask.mean() < 0.7
+    more = autoencoder_loss(params, video, l2=2.0, mouth=3.0)
+    expected = 2.0 * np.mean(error**2) + 6.0 * np.mean(error[mask] ** 2)
+    np.testing.assert_allclose(more, expected, rtol=1e-4)
+
+
+def test_the_mouth_is_the_box_of_its_landmarks_and_a_margin():
+    landmarks = np.zeros((1, 1, 68, 3), np.float32)
+    landmarks[..., 48:68, 0] = np.linspace(0.4, 0.6, 20)  # 0.2 wide, so the margin is 0.05
+    landmarks[..., 48:68, 1] = np.linspace(0.7, 0.8, 20)
+    rows, columns = np.nonzero(np.asarray(mouth_mask(landmarks, 100))[0, 0, ..., 0])
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (65, 84, 35, 64)
+    assert rows.size == 20 * 30
+
+
+def test_a_mouth_without_pixels_has_no_say(params, video):
+    outside = {"video": video, "landmarks": np.full_like(LANDMARKS, 2.0)}
+    config = LossConfig(l1=0.0, l2=2.0, perceptual=0.0, mouth=3.0)
+    stage = AutoencoderStage(AUTOENCODER, config, "video", None, {})
+
+    def loss(params):
+        return stage.loss(params, {}, outside, KEY, jnp.zeros((), int), train=True)[0]
+
+    np.testing.assert_allclose(loss(params), autoencoder_loss(params, video, l2=2.0), rtol=1e-6)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(jax.grad(loss)(params)))
 
 
 def test_latent_range_pulls_a_saturated_plane_back(params, video):

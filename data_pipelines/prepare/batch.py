@@ -1,161 +1,274 @@
-"""Many videos to one data set: a bad one is told and left out, the rest goes on."""
+"""Many videos to one data set: on all cores, resumable; a bad one is told and left out."""
 
+import concurrent.futures
 import dataclasses
-import itertools
+import multiprocessing
+import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
-from data_pipelines.builder import write_dataset
-from data_pipelines.prepare.clip import Framing, prepare_clip
-from data_pipelines.prepare.split import held_out_tail, held_out_videos
-from data_pipelines.prepare.spool import ClipSpool
-from data_pipelines.records import PreparedClip, dataset_metadata
+from data_pipelines.datasets.base import SourceVideo
+from data_pipelines.prepare.clip import Rejected, Settings, crop_clips, read_shots
+from data_pipelines.prepare.report import clip_strip, picture_strip, write_report
+from data_pipelines.prepare.split import held_out_videos
+from data_pipelines.prepare.work import Outcome, WorkFolder, fingerprint
+from data_pipelines.records import dataset_metadata
 from data_pipelines.shards import require_vacant
-from moditalker_jax.audio_features import AudioEncoder
+from moditalker_jax.audio_features import AudioEncoder, get_audio_encoder
 from moditalker_jax.errors import InputError
 from moditalker_jax.faces import FaceFinder
 from moditalker_jax.landmarks import LANDMARK_BACKEND, MEAN_FACE, MOTION_SCALE
-from moditalker_jax.media.video import estimate_frames
+from moditalker_jax.media.video import estimate_frames, iterate_frames
 from moditalker_jax.spec import FPS
 
-Prepare = Callable[[str, Callable[[], object]], PreparedClip]
-"""Takes a video's name and what to call after each frame."""
+SPLITS = ("train", "validation", "test")
 
 
-@dataclasses.dataclass
-class Outcome:
-    """What became of a batch: the videos by name, with the reason of those left out, and the
-    frames written of each split."""
+@dataclasses.dataclass(frozen=True)
+class _Tools:
+    """What one process needs to prepare videos."""
 
-    prepared: list[str] = dataclasses.field(default_factory=list)
-    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
-    frames: dict[str, int] = dataclasses.field(default_factory=dict)
+    work: WorkFolder
+    settings: Settings
+    encoder: AudioEncoder
+    finder: FaceFinder
 
 
 def prepare_dataset(
     out: str | Path,
-    videos: Mapping[str, Path],
+    sources: Iterable[SourceVideo],
+    settings: Settings,
     *,
-    resolution: int,
-    encoder: AudioEncoder,
+    audio_encoder: str,
+    workers: int,
     finder: FaceFinder | None = None,
-    audio_offset_ms: float = 0.0,
-    framing: Framing = "face",
-    max_seconds: float = 10.0,
-) -> Outcome:
-    """Prepares videos and writes them as shards, split as `data_pipelines.prepare.split` tells.
+    name: str = "talking_heads",
+    version: str = "1.0.0",
+    citation: str = "",
+) -> list[Outcome]:
+    """Prepares videos and writes them as shards, with `report.jsonl` and `report.html` beside.
 
-    Training videos of a large set pass through memory one by one. What is held out waits on disk,
-    and so does all of a small set, whose videos give clips to both splits.
+    Clips wait in a folder beside `out` until all are there. If the work is stopped, however
+    hard, the same call goes on with the videos that are missing and writes the same shards.
 
     Args:
       out: folder of the data set; new or empty.
-      videos: name to file, as from `list_videos`.
-      resolution: side of the square pictures in pixels.
-      encoder: of the audio features.
-      finder: of faces; a new one if None.
-      audio_offset_ms: by how much the sound of all videos trails the lips.
-      framing: see `prepare_clip`.
-      max_seconds: longer videos are cut into equal pieces of at most this length.
+      sources: the videos; those without a split get one by `data_pipelines.prepare.split`.
+      settings: of the preparation.
+      audio_encoder: name of what makes the audio features.
+      workers: processes; 0 works in this one.
+      finder: of faces, for `workers=0`; a new one if None.
+      name, version, citation: of the data set, for TFDS.
+
+    Returns:
+      What became of each video, in the order of `sources`.
 
     Raises:
-      InputError: `out` holds something, or no video could be prepared for training.
+      InputError: `out` holds something or cannot be written, or no video could be prepared for
+        training.
     """
+    out = Path(out)
     require_vacant(out)
-    outcome = Outcome()
+    sources = _with_splits(list(sources))
+    encoder = get_audio_encoder(audio_encoder)
+    encoder_facts = {key: getattr(encoder, key) for key in ("name", "width", "version")}
+    facts = dataclasses.asdict(settings)
+    work = WorkFolder(
+        out.parent / f".{out.name}.work", {"audio_encoder": encoder_facts, "settings": facts}
+    )
+    outcomes = {s.name: found for s in sources if (found := work.finished(s))}
+    missing = [source for source in sources if source.name not in outcomes]
+    lengths = _lengths(sources)
+    with tqdm(
+        total=sum(lengths.values()),
+        initial=sum(lengths[name] for name in outcomes),
+        unit="frame",
+        desc="prepare",
+    ) as bar:
+        if workers:
+            new = _in_processes(missing, work, settings, audio_encoder, workers)
+        else:
+            tools = _Tools(work, settings, encoder, finder or FaceFinder())
+            new = (_prepare(source, tools) for source in missing)
+        for outcome in new:
+            outcomes[outcome.name] = outcome
+            bar.update(lengths[outcome.name])
+            if outcome.reason:
+                bar.write(f"left out: {outcome.message}", file=sys.stderr)
+    ordered = [outcomes[source.name] for source in sources]
+    splits = {
+        split: _clips(work, ordered, split)
+        for split in SPLITS
+        if any(clip["split"] == split for o in ordered for clip in o.clips)
+    }
+    if "train" not in splits:
+        work.remove()
+        raise InputError("no video could be prepared for training; the reasons stand above")
+    metadata = dataset_metadata(
+        resolution=settings.resolution,
+        audio_encoder=encoder_facts,
+        landmark_backend=LANDMARK_BACKEND,
+        motion_scale=MOTION_SCALE,
+        mean_face=MEAN_FACE,
+        **{key: value for key, value in facts.items() if key != "resolution"},
+    )
+    _write(out, splits, metadata, name=name, version=version, citation=citation)
+    write_report(out, ordered, work.path)
+    work.remove()
+    return ordered
 
-    def prepare(name: str, on_frame: Callable[[], object]) -> PreparedClip:
-        return prepare_clip(
-            videos[name],
-            resolution=resolution,
-            finder=finder,
-            encoder=encoder,
-            name=name,
-            audio_offset_ms=audio_offset_ms,
-            framing=framing,
-            on_frame=on_frame,
-        )
 
-    finder = finder or FaceFinder()
-    with ClipSpool(Path(out)) as spool, _progress_bar(videos) as bar, logging_redirect_tqdm():
-        clips = _ClipSource(prepare, bar, outcome)
-        splits = _split(list(videos), clips, spool)
-        write_dataset(
-            out,
-            {split: _counted(clips, split, outcome) for split, clips in splits.items()},
-            dataset_metadata(
-                resolution=resolution,
-                audio_encoder={k: getattr(encoder, k) for k in ("name", "width", "version")},
-                landmark_backend=LANDMARK_BACKEND,
-                motion_scale=MOTION_SCALE,
-                mean_face=MEAN_FACE,
-                audio_offset_ms=audio_offset_ms,
-                framing=framing,
-            ),
-            max_clip_frames=round(max_seconds * FPS),
-        )
+def _with_splits(sources: list[SourceVideo]) -> list[SourceVideo]:
+    undecided = [source.name for source in sources if source.split is None]
+    held_out = held_out_videos(undecided)
+    if not held_out:
+        return sources  # Each gives its tail to validation.
+    return [
+        source
+        if source.split
+        else dataclasses.replace(source, split="validation" if source.name in held_out else "train")
+        for source in sources
+    ]
+
+
+def _prepare(source: SourceVideo, tools: _Tools) -> Outcome:
+    """Prepares one video and notes what became of it; a video's failure is its own."""
+    began = time.perf_counter()
+    work, settings = tools.work, tools.settings
+    facts: dict[str, Any] = {
+        "name": source.name,
+        "path": str(source.path),
+        "fingerprint": fingerprint(source),
+    }
+    try:
+        reading = read_shots(source, settings, finder=tools.finder, encoder=tools.encoder)
+        clips = []
+        for number, (split, clip) in enumerate(crop_clips(source, reading, settings)):
+            work.save_clip(source.name, number, clip)
+            clips.append({"name": clip.name, "split": split, "frames": len(clip)})
+            if number == 0:
+                facts["thumbnails"] = work.save_thumbnails(source.name, clip_strip(clip))
+        facts |= {
+            "clips": clips,
+            "seconds": reading.num_frames / FPS,
+            "shots": [
+                {
+                    "start": shot.start,
+                    "frames": len(shot),
+                    "held": shot.held,
+                    "sync_ms": shot.sync.offset_ms,
+                    "sync_confidence": shot.sync.confidence,
+                }
+                for shot in reading.shots
+            ],
+            "left_out": [
+                {"start": start, "reason": rejection.reason, "message": str(rejection)}
+                for start, rejection in reading.left_out
+            ],
+        }
+    except Rejected as rejection:
+        facts |= {"reason": rejection.reason, "message": str(rejection), "clips": []}
+        facts |= _what_is_seen(source, work)
+    except (InputError, ValueError, ArithmeticError, MemoryError) as error:
+        message = f"{source.path}: cannot be prepared ({error})"
+        facts |= {"reason": "failed", "message": message, "clips": []}
+    outcome = Outcome(**facts, took=time.perf_counter() - began)
+    work.finish(outcome)
     return outcome
 
 
-class _ClipSource:
-    """Prepares videos by name, reporting each bad one and going on with the next."""
-
-    def __init__(self, prepare: Prepare, bar: tqdm, outcome: Outcome):
-        self._prepare, self._bar, self._outcome = prepare, bar, outcome
-
-    def __call__(self, names: Iterable[str]) -> Iterator[PreparedClip]:
-        for name in names:
-            self._bar.set_postfix_str(name)
-            try:
-                clip = self._prepare(name, self._bar.update)
-            except InputError as error:
-                self._outcome.left_out[name] = str(error)
-                self._bar.write(f"left out: {error}", file=sys.stderr)
-            else:
-                self._outcome.prepared.append(name)
-                yield clip
+def _what_is_seen(source: SourceVideo, work: WorkFolder) -> dict[str, Any]:
+    try:
+        picture = next(iterate_frames(source.path, start=source.start))
+        seconds = estimate_frames(source.path) / FPS
+        name = work.save_thumbnails(source.name, picture_strip(picture))
+        return {"thumbnails": name, "seconds": seconds}
+    except (InputError, StopIteration):
+        return {}
 
 
-def _split(
-    names: list[str], clips: _ClipSource, spool: ClipSpool
-) -> dict[str, Iterable[PreparedClip]]:
-    """Clips of each split that is not empty."""
-    held_out = held_out_videos(names)
-    for clip in clips(name for name in names if name in held_out):
-        spool.add("validation", clip)
-    train = clips(name for name in names if name not in held_out)
-    if not held_out:
-        for clip in train:
-            end = len(clip) - held_out_tail(len(clip))
-            spool.add("train", clip.piece(0, end))
-            if end < len(clip):
-                spool.add("validation", clip.piece(end, len(clip)))
-        train = spool.read("train")
-    # A split cannot be begun without its first clip.
-    first = next(train, None)
-    if first is None:
-        raise InputError("no video could be prepared for training; the reasons stand above")
-    splits = {"train": itertools.chain([first], train)}
-    if "validation" in spool:
-        splits["validation"] = spool.read("validation")
-    return splits
+_tools: _Tools | None = None
+"""Of a worker process."""
 
 
-def _progress_bar(videos: Mapping[str, Path]) -> tqdm:
-    total = 0
-    for file in videos.values():
+def _in_processes(
+    sources: Sequence[SourceVideo],
+    work: WorkFolder,
+    settings: Settings,
+    audio_encoder: str,
+    workers: int,
+) -> Iterator[Outcome]:
+    with concurrent.futures.ProcessPoolExecutor(
+        min(workers, len(sources)) or 1,
+        # A fork would copy the threads' locks of the libraries that are loaded here.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(work, settings, audio_encoder, os.getpid()),
+    ) as pool:
+        futures = [pool.submit(_prepare_here, source) for source in sources]
         try:
-            total += 2 * estimate_frames(file)  # Read twice: to find the face, to crop it.
+            for future in concurrent.futures.as_completed(futures):
+                yield future.result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise SystemExit(
+                "error: a worker process died, most likely for want of memory; run the same "
+                "command again with fewer --workers: what is done is kept"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(work: WorkFolder, settings: Settings, audio_encoder: str, parent: int) -> None:
+    global _tools
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    encoder = get_audio_encoder(audio_encoder)
+    _tools = _Tools(work, settings, encoder, FaceFinder(num_threads=1))
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process when the one that started it was killed."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def _prepare_here(source: SourceVideo) -> Outcome:
+    assert _tools is not None
+    return _prepare(source, _tools)
+
+
+def _clips(work: WorkFolder, outcomes: Sequence[Outcome], split: str) -> Iterator[dict[str, Any]]:
+    for outcome in outcomes:
+        yield from work.load_clips(outcome, split)
+
+
+def _write(out: Path, splits, metadata, **record: str) -> None:
+    # TensorFlow: only here, not in every worker.
+    from data_pipelines.builder import clip_type, write_encoded_clips
+
+    for left_behind in out.parent.glob(f".{out.name}-*.part"):
+        shutil.rmtree(left_behind)
+    width = metadata["audio_encoder"]["width"]
+    record_type = clip_type(metadata["resolution"], width, **record)
+    write_encoded_clips(out, splits, metadata, record_type)
+
+
+def _lengths(sources: Sequence[SourceVideo]) -> dict[str, int]:
+    """Frames of each video by its header's word, 0 where it cannot be read."""
+    lengths = {}
+    for source in sources:
+        try:
+            frames = estimate_frames(source.path)
         except InputError:
-            continue  # Told with its reason when its turn comes.
-    return tqdm(total=total, unit="frame", desc="prepare")
-
-
-def _counted(clips: Iterable[PreparedClip], split: str, outcome: Outcome) -> Iterator[PreparedClip]:
-    for clip in clips:
-        outcome.frames[split] = outcome.frames.get(split, 0) + len(clip)
-        yield clip
+            frames = 0  # Told with its reason when its turn comes.
+        if source.stop is not None:
+            frames = min(frames, round(source.stop * FPS))
+        lengths[source.name] = max(0, frames - round(source.start * FPS))
+    return lengths

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from data_pipelines.records import PreparedClip, dataset_metadata, pcm16
 from data_pipelines.synthetic.clip import HELD_OUT_SEED, SyntheticClip, make_clip
 from moditalker_jax.audio_features import AudioEncoder, get_audio_encoder
-from moditalker_jax.errors import InputError
+from moditalker_jax.errors import InputError, command
 from moditalker_jax.faces.crop import clip_crop, crop_frames
 from moditalker_jax.landmarks import LANDMARK_BACKEND, MEAN_FACE, MOTION_SCALE, frontalize
 from moditalker_jax.media.video import write_video
@@ -107,14 +107,11 @@ def write_videos(options: argparse.Namespace) -> None:
         )
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        {"shards": write_shards, "videos": write_videos}[options.write](options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    {"shards": write_shards, "videos": write_videos}[options.write](options)
     return 0
 
 

@@ -20,7 +20,7 @@ from moditalker_jax.checkpoint import save_params
 from moditalker_jax.config import stage_config, write_config
 from moditalker_jax.convert import atom, autoencoder, mtov
 from moditalker_jax.convert.tables import load_state_dict
-from moditalker_jax.errors import InputError
+from moditalker_jax.errors import InputError, command
 from moditalker_jax.models.build import build_model, count_params
 
 RELEASE_DATA = {
@@ -105,6 +105,7 @@ def convert_checkpoint(name: str, checkpoint: Path, out: Path) -> int:
     return count_params(params)
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description="Converts a checkpoint of the authors' release.")
@@ -112,11 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, help="the release's .pt or .pth file")
     parser.add_argument("out", type=Path, help="the stage's directory to write")
     options = parser.parse_args(arguments)
-    try:
-        count = convert_checkpoint(options.network, options.checkpoint, options.out)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    count = convert_checkpoint(options.network, options.checkpoint, options.out)
     print(f"{options.out}: {count:,} parameters")
     return 0
 

@@ -9,9 +9,9 @@ from jax.typing import DTypeLike
 from moditalker_jax.nn.embeddings import rotate
 
 
-def layer_norm(dtype: DTypeLike) -> nn.LayerNorm:
+def layer_norm(dtype: DTypeLike, *, name: str | None = None) -> nn.LayerNorm:
     """LayerNorm with PyTorch's epsilon, its statistics in float32 by the two-pass variance."""
-    return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, dtype=dtype)
+    return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, dtype=dtype, name=name)
 
 
 class RotaryAttention(nn.Module):

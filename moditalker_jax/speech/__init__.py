@@ -1,0 +1,1 @@
+"""Pretrained speech encoders, jitted, behind the interface of `audio_features.AudioEncoder`."""
