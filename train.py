@@ -7,7 +7,7 @@ python train.py --config=configs/all.py:demo --workdir=runs/demo --directory=dat
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from moditalker_jax.errors import InputError
@@ -23,6 +23,8 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main(arguments: list[str]) -> None:
     """Runs the config that the flags name."""
     del arguments
+    # Else Orbax and TFDS report every file that they touch, between the lines of the training.
+    logging.set_verbosity(logging.WARNING)
     try:
         run(
             _CONFIG.value.to_dict(),

@@ -63,6 +63,7 @@ def demo() -> dict:
         "l1": 0.0,
         "l2": 8.0,
         "motion": 16.0,
+        "mouth": 4.0,
         "perceptual": 0.0,
         "latent_range": 0.1,
         "latent_noise": 0.05,
@@ -76,11 +77,11 @@ def demo() -> dict:
     }
     config["training"] = {
         "batch_size": 1,
-        "num_steps": 2_800,
+        "num_steps": 5_200,
         "ema": "warmup",
         "ema_decay": 0.99,
         "log_every": 50,
-        "evaluate_every": 1_400,
+        "evaluate_every": 1_300,
         "checkpoint_every": 250,
     }
     return config

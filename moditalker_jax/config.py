@@ -117,6 +117,8 @@ class LossConfig:
       motion: the loss once more, times this, of what differs from the mean over time: of frames
         (autoencoders) or of the planes that keep time (MToV). On short trainings, what stands
         still otherwise hides what moves.
+      mouth: the autoencoders' loss once more, times this, of the pixels around the mouth, which are
+        few and carry what the speech does.
       latent_range: the autoencoders' weight of keeping latents out of the flat ends of their tanh.
         At high learning rates whole planes otherwise saturate in the first steps and carry nothing
         from then on.
@@ -133,6 +135,7 @@ class LossConfig:
     perceptual_start: int = 0
     perceptual_frames: int | None = 1
     motion: float = 0.0
+    mouth: float = 0.0
     latent_range: float = 0.0
     latent_noise: float = 0.0
     diffusion: Literal["mse", "l1"] = "mse"
@@ -190,6 +193,30 @@ def _splat(cls: type, values: Mapping[str, Any], where: str) -> Any:
         raise InputError(f"{where}: field {missing[0]!r} is missing")
     lists_made_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return cls(**lists_made_tuples)
+
+
+def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """One stage's settings with the fields that were left at their defaults, for flags to override.
+
+    Nothing is checked: that is `stage_config`'s part. Sections that a stage does without stay out.
+    """
+    filled = _defaults(StageConfig) | dict(values)
+    for name, section in _SECTIONS.items():
+        if name in values:
+            filled[name] = _defaults(section) | dict(values[name])
+        elif name == "loss":
+            filled[name] = _defaults(section)
+        else:
+            filled.pop(name, None)
+    return filled
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(cls)
+        if field.default is not dataclasses.MISSING
+    }
 
 
 def stage_config(values: Mapping[str, Any], *, where: str = "config") -> StageConfig:

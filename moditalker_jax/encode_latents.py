@@ -16,13 +16,12 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from data_pipelines.builder import held_out_split
 from data_pipelines.latents import latent_metadata, write_latents
 from data_pipelines.loader import clip_windows
 from moditalker_jax.conditions import landmark_video, pose_video
-from moditalker_jax.errors import InputError
+from moditalker_jax.errors import command
 from moditalker_jax.latents import LATENT_NAMES, load_clip_encoder
-
-SPLITS = ("train", "validation")
 
 
 def encode_latents(
@@ -75,9 +74,11 @@ def encode_latents(
         autoencoder=str(autoencoder),
         landmark_autoencoder=str(landmark_autoencoder),
     )
-    write_latents(out, {split: latents_of(split) for split in SPLITS}, metadata)
+    splits = ("train", held_out_split(data))
+    write_latents(out, {split: latents_of(split) for split in splits}, metadata)
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description="Writes the tri-plane latents of a data set.")
@@ -86,17 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="directory to write; default RUN/latents")
     parser.add_argument("--stride", type=int, default=16, help="frames from clip to clip")
     options = parser.parse_args(arguments)
-    try:
-        encode_latents(
-            options.data,
-            options.out or options.run / "latents",
-            autoencoder=options.run / "autoencoder",
-            landmark_autoencoder=options.run / "landmark_autoencoder",
-            stride=options.stride,
-        )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    encode_latents(
+        options.data,
+        options.out or options.run / "latents",
+        autoencoder=options.run / "autoencoder",
+        landmark_autoencoder=options.run / "landmark_autoencoder",
+        stride=options.stride,
+    )
     return 0
 
 

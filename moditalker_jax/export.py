@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from moditalker_jax.checkpoint import load_stage, save_params
 from moditalker_jax.config import STAGES, write_config
-from moditalker_jax.errors import InputError
+from moditalker_jax.errors import InputError, command
 
 
 def export(run: Path, out: Path, *, dtype: jnp.dtype = jnp.float32) -> None:
@@ -36,6 +36,7 @@ def export(run: Path, out: Path, *, dtype: jnp.dtype = jnp.float32) -> None:
     aside.rename(out)
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description="Copies what generation needs of a run.")
@@ -43,11 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="directory to write")
     parser.add_argument("--float16", action="store_true", help="store half the bytes")
     options = parser.parse_args(arguments)
-    try:
-        export(options.run, options.out, dtype=jnp.float16 if options.float16 else jnp.float32)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    export(options.run, options.out, dtype=jnp.float16 if options.float16 else jnp.float32)
     return 0
 
 

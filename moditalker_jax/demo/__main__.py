@@ -17,7 +17,7 @@ import numpy as np
 
 from data_pipelines.synthetic import HELD_OUT_SEED, make_clip
 from moditalker_jax.conditions import landmark_video
-from moditalker_jax.errors import InputError
+from moditalker_jax.errors import command
 from moditalker_jax.generation.command import make_video, warnings_on_stderr
 from moditalker_jax.generation.talking_video import TalkingVideo
 from moditalker_jax.media.audio import write_wav
@@ -27,6 +27,7 @@ from moditalker_jax.media.video import write_video
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo; returns its exit status."""
     parser = argparse.ArgumentParser(description="Makes a talking video from what ships.")
@@ -44,18 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     audio_path, face_path = options.out / "speech.wav", options.out / "face.mp4"
     write_wav(audio_path, speech.audio)
     write_video(face_path, face.frames, audio=face.audio)
-    try:
-        with warnings_on_stderr():
-            video = make_video(
-                audio=audio_path,
-                identity=face_path,
-                checkpoint=options.checkpoint,
-                out=options.out / "talking.mp4",
-                seed=0,
-            )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with warnings_on_stderr():
+        video = make_video(
+            audio=audio_path,
+            identity=face_path,
+            checkpoint=options.checkpoint,
+            out=options.out / "talking.mp4",
+            seed=0,
+        )
     write_png(options.out / "frames.png", overview(face.frames, video))
     print(f"{options.out / 'talking.mp4'}: {len(video.frames)} frames")
     return 0

@@ -19,7 +19,7 @@ import numpy as np
 
 from data_pipelines.synthetic import HELD_OUT_SEED, make_clip
 from moditalker_jax.demo.__main__ import CHECKPOINT
-from moditalker_jax.errors import InputError
+from moditalker_jax.errors import command
 from moditalker_jax.evaluation.found_faces import found_again
 from moditalker_jax.evaluation.metrics import mouth_correlation, psnr, still_mouth_ratio
 from moditalker_jax.generation.pipeline import MoDiTalker
@@ -79,6 +79,7 @@ def evaluate(
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the figures; returns the exit status."""
     parser = argparse.ArgumentParser(description="Figures on held-out synthetic speech.")
@@ -88,17 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=6.24)
     parser.add_argument("--motion-only", action="store_true", help="leave the videos out")
     options = parser.parse_args(arguments)
-    try:
-        means = evaluate(
-            options.checkpoint,
-            clips=options.clips,
-            speakers=options.speakers,
-            seconds=options.seconds,
-            videos=not options.motion_only,
-        )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    means = evaluate(
+        options.checkpoint,
+        clips=options.clips,
+        speakers=options.speakers,
+        seconds=options.seconds,
+        videos=not options.motion_only,
+    )
     print(f"mean of {options.clips} held-out clips")
     for name, value in means.items():
         print(f"  {name:34s} {value:7.3f}")

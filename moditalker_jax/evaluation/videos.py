@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moditalker_jax.errors import InputError
+from moditalker_jax.errors import command
 from moditalker_jax.evaluation.found_faces import found_again
 from moditalker_jax.evaluation.metrics import mouth_correlation, still_mouth_ratio
 from moditalker_jax.faces.finder import FaceFinder
@@ -36,17 +36,14 @@ def compare(real: Path, generated: Path) -> dict[str, float]:
     }
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the figures; returns the exit status."""
     parser = argparse.ArgumentParser(description="A generated video's mouth against a real one.")
     parser.add_argument("--real", type=Path, required=True)
     parser.add_argument("--generated", type=Path, required=True)
     options = parser.parse_args(arguments)
-    try:
-        figures = compare(options.real, options.generated)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    figures = compare(options.real, options.generated)
     for name, value in figures.items():
         print(f"{name:34s} {value:7.3f}")
     return 0

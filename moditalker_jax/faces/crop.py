@@ -111,15 +111,16 @@ def centre_square(frame: np.ndarray, resolution: int) -> np.ndarray:
 
 
 def crop_frames(frames: Iterable[np.ndarray], box: CropBox, resolution: int) -> np.ndarray:
-    """The crops uint8 (T, resolution, resolution, 3) of frames uint8 (H, W, 3).
+    """The crops uint8 (T, resolution, resolution, 3) of frames uint8 (H, W, 3)."""
+    return np.stack([crop_frame(frame, box, resolution) for frame in frames])
+
+
+def crop_frame(frame: np.ndarray, box: CropBox, resolution: int) -> np.ndarray:
+    """The crop uint8 (resolution, resolution, 3) of one frame uint8 (H, W, 3).
 
     Where the box leaves the picture, the picture's edge is repeated. A shrunken crop is averaged
     over its pixels, an enlarged one interpolated.
     """
-    return np.stack([_crop_frame(frame, box, resolution) for frame in frames])
-
-
-def _crop_frame(frame: np.ndarray, box: CropBox, resolution: int) -> np.ndarray:
     rows = np.clip(np.arange(box.top, box.top + box.size), 0, frame.shape[0] - 1)
     columns = np.clip(np.arange(box.left, box.left + box.size), 0, frame.shape[1] - 1)
     square = frame[rows[:, None], columns]

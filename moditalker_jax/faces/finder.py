@@ -68,28 +68,50 @@ class FaceFinder:
           frames: (H, W, 3) uint8 RGB each; read once.
           smooth: weakly over time, see `smooth_landmarks`.
         """
-        landmarks, roi = [], None
-        for frame in frames:
-            mesh = self._present_mesh(frame, roi) if roi is not None else None
-            if mesh is None:
-                mesh = self._largest_mesh(frame)
-            roi = None if mesh is None else roi_from_mesh(mesh)
-            missing = np.full((NUM_LANDMARKS, 3), np.nan, np.float32)
-            landmarks.append(missing if mesh is None else landmarks_from_mesh(mesh))
+        tracker = self.tracker()
+        landmarks = [tracker(frame) for frame in frames]
         if not landmarks:
             return np.zeros((0, NUM_LANDMARKS, 3), np.float32)
         return smooth_landmarks(np.stack(landmarks)) if smooth else np.stack(landmarks)
 
-    def _largest_mesh(self, image: np.ndarray) -> np.ndarray | None:
+    def tracker(self) -> "FaceTracker":
+        """What follows one face frame by frame, see `track`."""
+        return FaceTracker(self)
+
+    def largest_mesh(self, image: np.ndarray) -> np.ndarray | None:
+        """Mesh (468, 3) of the largest face that is one, None if there is none."""
         candidates = (self._refined_mesh(image, detection) for detection in self.detect(image))
         return next((mesh for mesh in candidates if mesh is not None), None)
 
     def _refined_mesh(self, image: np.ndarray, detection: Detection) -> np.ndarray | None:
         # The second pass starts from the mesh's own region, as tracking does, so that a photo
         # and the first frame of a video get what later frames get.
-        mesh = self._present_mesh(image, roi_from_detection(detection))
-        return None if mesh is None else self._present_mesh(image, roi_from_mesh(mesh))
+        mesh = self.present_mesh(image, roi_from_detection(detection))
+        return None if mesh is None else self.present_mesh(image, roi_from_mesh(mesh))
 
-    def _present_mesh(self, image: np.ndarray, roi: Roi) -> np.ndarray | None:
+    def present_mesh(self, image: np.ndarray, roi: Roi) -> np.ndarray | None:
+        """Mesh (468, 3) of the face in a region of the picture, None if there is none."""
         mesh, presence = self._mesh(image, roi)
         return mesh if presence >= MIN_PRESENCE else None
+
+
+class FaceTracker:
+    """One face, frame by frame; made by `FaceFinder.tracker`."""
+
+    def __init__(self, finder: FaceFinder):
+        self._finder, self._roi = finder, None
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """Landmarks (68, 3) float32 in a frame (H, W, 3) uint8 RGB, NaN where there is no face."""
+        finder = self._finder
+        mesh = finder.present_mesh(frame, self._roi) if self._roi is not None else None
+        if mesh is None:
+            mesh = finder.largest_mesh(frame)
+        self._roi = None if mesh is None else roi_from_mesh(mesh)
+        if mesh is None:
+            return np.full((NUM_LANDMARKS, 3), np.nan, np.float32)
+        return landmarks_from_mesh(mesh)
+
+    def forget(self) -> None:
+        """Searches the next frame anew: after a cut the face is elsewhere."""
+        self._roi = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import absl.logging
 from tqdm import tqdm
 
-from moditalker_jax.errors import InputError
+from moditalker_jax.errors import command
 from moditalker_jax.generation.pipeline import MoDiTalker
 from moditalker_jax.generation.talking_video import TalkingVideo
 from moditalker_jax.media.files import require_writable
@@ -71,14 +71,11 @@ def warnings_on_stderr() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status, 2 for what the user can mend."""
     options = parse(arguments)
-    try:
-        with warnings_on_stderr():
-            video = make_video(**vars(options))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with warnings_on_stderr():
+        video = make_video(**vars(options))
     print(f"{options.out}: {len(video.frames)} frames")
     return 0

@@ -1,6 +1,7 @@
 """Video: any frame rate in, 25 fps out, with its sound in step; h264 + aac in mp4."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -49,19 +50,38 @@ def read_video(path: str | Path, *, fps: int = FPS, max_side: int | None = None)
 
 
 def iterate_frames(
-    path: str | Path, *, fps: int = FPS, max_side: int | None = None
+    path: str | Path,
+    *,
+    fps: int = FPS,
+    max_side: int | None = None,
+    start: float = 0.0,
+    stop: float | None = None,
 ) -> Iterator[np.ndarray]:
     """Yields the frames of `read_video` one by one: (H, W, 3) uint8, RGB.
 
-    Frame k is the source frame whose timestamp is nearest to k/fps after the first one, so that
-    variable rates stay in step with the sound; turned upright by the file's rotation.
+    Frame k is the source frame whose timestamp is nearest to start + k/fps after the first one, so
+    that variable rates stay in step with the sound; turned upright by the file's rotation.
+
+    Args:
+      path, fps, max_side: as of `read_video`.
+      start, stop: seconds from the first picture; None is the end.
     """
+    frames = _iterate_from(path, fps, max_side, start)
+    return frames if stop is None else itertools.islice(frames, round((stop - start) * fps))
+
+
+def _iterate_from(
+    path: str | Path, fps: int, max_side: int | None, start: float
+) -> Iterator[np.ndarray]:
     with open_media(path) as container:
         if not container.streams.video:
             raise InputError(f"{path}: has no pictures; give a video file")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        timed = _with_times(decode_frames(container, stream, path), stream)
+        if start:  # Decoding begins with the key frame before it.
+            first = stream.start_time or 0
+            container.seek(first + round(start / stream.time_base), stream=stream)
+        timed = _with_times(decode_frames(container, stream, path), stream, start)
         size = None
         for frame, repeats in _resample_times(timed, fps):
             # A stream may change its size midway; the first frame's holds.
@@ -76,14 +96,27 @@ def estimate_frames(path: str | Path, *, fps: int = FPS) -> int:
         return round((container.duration or 0) / av.time_base * fps)
 
 
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of a video's pictures in pixels by its header's word; fast.
+
+    Raises:
+      InputError: it is not a readable video.
+    """
+    with open_media(path) as container:
+        if not container.streams.video:
+            raise InputError(f"{path}: has no pictures; give a video file")
+        stream = container.streams.video[0]
+        return stream.height, stream.width
+
+
 def read_video_audio(
-    path: str | Path, num_frames: int, *, fps: int = FPS, advance: float = 0.0
+    path: str | Path, num_frames: int | None = None, *, fps: int = FPS, advance: float = 0.0
 ) -> np.ndarray | None:
     """Reads the sound beside a video's first `num_frames` frames.
 
     Args:
       path: the video file.
-      num_frames: frames at `fps` that the sound shall last.
+      num_frames: frames at `fps` that the sound shall last; None leaves it as long as it is.
       fps: frames a second.
       advance: seconds by which the sound trails the picture; it is moved forward by as much.
 
@@ -97,7 +130,7 @@ def read_video_audio(
         stream = container.streams.video[0]
         start = float((stream.start_time or 0) * stream.time_base)
     audio = read_audio(path, start=start + advance)
-    return fit_to_frames(audio, num_frames, fps=fps)
+    return audio if num_frames is None else fit_to_frames(audio, num_frames, fps=fps)
 
 
 def write_video(
@@ -187,19 +220,25 @@ def _even(frame: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(frame)
 
 
-def _with_times(frames: Iterable[av.VideoFrame], stream) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Pairs frames with their time from the first one, in seconds; drops those that go back."""
+def _with_times(
+    frames: Iterable[av.VideoFrame], stream, start: float
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Pairs frames with their time from `start`, in seconds; drops those that go back."""
     step = float(1 / (stream.average_rate or stream.guessed_rate or FPS))
-    origin, previous = None, -step
+    origin, previous = None, None
     for frame in frames:
         if origin is None:
-            origin = frame.time or 0.0
-        time = previous + step if frame.time is None else frame.time - origin
-        if time > previous:
+            first = float((stream.start_time or 0) * stream.time_base) if start else frame.time
+            origin = (first or 0.0) + start
+        if frame.time is not None:
+            time = frame.time - origin
+        else:
+            time = -start if previous is None else previous + step
+        if previous is None or time > previous:
             yield time, frame
-            step, previous = time - previous, time
+            step, previous = step if previous is None else time - previous, time
     # No timestamp ends the last frame: let it last as long as the one before, but not frozen.
-    yield previous + min(step, _LONGEST_LAST_FRAME), None
+    yield (previous or 0.0) + min(step, _LONGEST_LAST_FRAME), None
 
 
 def _resample_times(timed, fps: int) -> Iterator[tuple[av.VideoFrame, int]]:

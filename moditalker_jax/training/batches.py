@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from data_pipelines.builder import held_out_split
 from data_pipelines.latents import latent_batches
 from data_pipelines.loader import atom_batches, clip_batches
 from moditalker_jax.conditions import landmark_video, pose_video
@@ -30,7 +31,7 @@ class StageBatches:
 
     def evaluation(self) -> Iterator[Batch]:
         """One pass over the held-out split, always the same."""
-        return self._read("validation", None)
+        return self._read(held_out_split(self._config.data.directory), None)
 
     def _read(self, split: str, seed: int | None) -> Iterator[Batch]:
         config = self._config
@@ -62,9 +63,12 @@ class StageBatches:
         """Only what the stage reads, so that nothing is drawn or moved to the device in vain."""
         match self._config.stage:
             case "autoencoder":
-                return {"video": clips["video"]}
+                return {"video": clips["video"], "landmarks": clips["landmarks"]}
             case "landmark_autoencoder":
-                return {"landmark_video": self._landmark_video(clips)}
+                return {
+                    "landmark_video": self._landmark_video(clips),
+                    "landmarks": clips["landmarks"],
+                }
             case _:
                 return {
                     "video": clips["video"],

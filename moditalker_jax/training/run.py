@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.builder import load_metadata
+from data_pipelines.records import check_audio_encoder
 from moditalker_jax.checkpoint import load_stage
 from moditalker_jax.config import STAGES, StageConfig, read_config, stage_config, write_config
 from moditalker_jax.encode_latents import encode_latents
@@ -60,7 +61,7 @@ def run_stage(config: StageConfig, workdir: Path) -> dict[str, float]:
     directory = Path(config.data.directory)
     metadata = load_metadata(directory)
     if (workdir / "config.json").exists():
-        _check_resumable(config, workdir)
+        _check_resumable(config, workdir, metadata)
     stage = build_stage(config, workdir, metadata)
     workdir.mkdir(parents=True, exist_ok=True)
     write_config(workdir, config, metadata)
@@ -79,6 +80,8 @@ def run_stage(config: StageConfig, workdir: Path) -> dict[str, float]:
         start = load_stage(Path(config.start_from), stage=config.stage)
         if start.config.model != config.model:
             raise InputError(f"{config.start_from} was trained with another config.model")
+        if config.stage == "atom":
+            check_audio_encoder(metadata, start.data["audio_encoder"], where=config.start_from)
     batches = StageBatches(config, latents=latents)
     return train(
         stage,
@@ -90,11 +93,13 @@ def run_stage(config: StageConfig, workdir: Path) -> dict[str, float]:
     )
 
 
-def _check_resumable(config: StageConfig, workdir: Path) -> None:
-    previous, _ = read_config(workdir)
+def _check_resumable(config: StageConfig, workdir: Path, metadata: Mapping[str, Any]) -> None:
+    previous, previous_metadata = read_config(workdir)
     for field in _FIXED_ON_RESUME:
         if getattr(previous, field) != getattr(config, field):
             raise InputError(
                 f"{workdir} was trained with another config.{field}: {getattr(previous, field)}; "
                 "choose another --workdir"
             )
+    if config.stage == "atom":
+        check_audio_encoder(metadata, previous_metadata["audio_encoder"], where=workdir)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from moditalker_jax import spec
 from moditalker_jax.checkpoint import load_params
 from moditalker_jax.config import LossConfig
 from moditalker_jax.diffusion.process import normal_like
@@ -19,6 +20,9 @@ from moditalker_jax.training.stages.base import Batch, film_strip, to_pixels
 
 MAX_PRE_LATENT = 1.5
 """Where the tanh that makes latents still has a fifth of its slope."""
+
+MOUTH_MARGIN = 0.25
+"""Around the mouth's landmarks, in widths of the mouth."""
 
 _LATENT_LAYERS = ("latents_xy", "latents_yt", "latents_xt")
 
@@ -58,7 +62,8 @@ class AutoencoderStage:
         """`l1 * |x - D(E(x))| + perceptual * LPIPS`, and terms of our own, 0 by default.
 
         LPIPS sets in at `perceptual_start`. `l2` weighs squared errors, `motion` both distances
-        once more of what differs from the clip's mean frame, and `latent_range` the mean square of
+        once more of what differs from the clip's mean frame, `mouth` those of the pixels around
+        `batch["landmarks"]` of the mouth, and `latent_range` the mean square of
         what the latents' tanh is given beyond +-`MAX_PRE_LATENT`. In training the decoder gets
         latents with normal noise of `latent_noise`.
         """
@@ -95,6 +100,13 @@ class AutoencoderStage:
         overshoot = jnp.mean(jnp.stack([jnp.mean(jnp.square(x)) for x in beyond]))
         loss = loss + config.latent_range * overshoot
         metrics = {"l1": l1, "psnr": psnr, "motion": motion, "latent_overshoot": overshoot}
+        if config.mouth:
+            mask = mouth_mask(batch["landmarks"], video.shape[2])  # (B, T, R, R, 1)
+            # A mouth outside the frame has no pixels, and no say.
+            one_pixel = 1.0 / mask.size
+            mouth = distance(error * mask) / jnp.maximum(jnp.mean(mask), one_pixel)
+            loss = loss + config.mouth * mouth
+            metrics["mouth"] = mouth
         if config.perceptual:
             perceptual = jax.lax.cond(
                 step >= config.perceptual_start,
@@ -133,3 +145,22 @@ class AutoencoderStage:
             frames[shown] for pair in zip(np.asarray(video), made, strict=True) for frames in pair
         ]
         return {"reconstruction": film_strip(*rows)}
+
+
+def mouth_mask(landmarks: jax.Array, resolution: int) -> jax.Array:
+    """1.0 in the box around each frame's mouth, 0.0 elsewhere.
+
+    Args:
+      landmarks: (B, T, 68, 3) in units of the frame's width.
+      resolution: R, the frame's side in pixels.
+
+    Returns:
+      (B, T, R, R, 1) float32.
+    """
+    mouth = landmarks[:, :, np.array(spec.MOUTH), :2]
+    low, high = jnp.min(mouth, axis=2), jnp.max(mouth, axis=2)  # (B, T, 2)
+    margin = MOUTH_MARGIN * (high[..., :1] - low[..., :1])
+    centres = (jnp.arange(resolution) + 0.5) / resolution
+    inside = (centres >= (low - margin)[..., None]) & (centres <= (high + margin)[..., None])
+    columns, rows = inside[:, :, 0], inside[:, :, 1]  # (B, T, R)
+    return (rows[..., :, None, None] & columns[..., None, :, None]).astype(jnp.float32)
