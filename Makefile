@@ -12,7 +12,7 @@ demo: .venv/installed
 test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -m "not real_media"
+	$(BIN)/python -m pytest -m "not real_media" --numprocesses auto --dist loadfile
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from data_pipelines.loader import clip_batches
+from data_pipelines.loader import clip_batches, clip_windows
 from data_pipelines.synthetic import HELD_OUT_SEED, make_clip
-from data_pipelines.synthetic.__main__ import main, utterances
+from data_pipelines.synthetic.__main__ import main
 from data_pipelines.synthetic.articulation import mouth_tracks, random_motion
 from data_pipelines.synthetic.head import expressions, get_head
 from data_pipelines.synthetic.phonemes import INVENTORY, Segment, random_utterance
+from data_pipelines.synthetic.shards import utterances
 from data_pipelines.synthetic.template import FIELDS, MEAN
 from data_pipelines.synthetic.voice import synthesize
 from moditalker_jax.faces import FaceFinder
@@ -161,7 +162,16 @@ def test_command_writes_videos_with_exact_landmarks(tmp_path):
 
 def test_command_writes_shards_that_the_loader_reads(tmp_path):
     arguments = ["--speakers", "1", "--clips-per-speaker", "3", "--seconds", "0.8"]
+    arguments += ["--workers", "2"]
     assert main([*arguments, "--resolution", "64", "--out", str(tmp_path)]) == 0
+    found = FaceFinder().track(make_clip(speaker=0, seed=0, seconds=0.8, resolution=256).frames)
+    record = next(iter(clip_windows(tmp_path, "train", num_frames=20, stride=20, resolution=64)))
+    assert record["name"] == "speaker000-0000000"
+    np.testing.assert_allclose(
+        mouth_opening(record["landmarks"]) / mouth_opening(record["landmarks"]).max(),
+        mouth_opening(found) / mouth_opening(found).max(),
+        atol=1e-4,
+    )
     batch = next(iter(clip_batches(tmp_path, "train", 1, seed=0, num_frames=16, resolution=64)))
     assert batch["video"].shape == (1, 16, 64, 64, 3)
     assert batch["landmarks"][..., :2].min() > 0 and batch["landmarks"][..., :2].max() < 1
