@@ -107,6 +107,7 @@ def latent_batches(
     batch_size: int,
     *,
     seed: int | None,
+    start: int = 0,
     remainder: Remainder = "pad",
     process_index: int = 0,
     process_count: int = 1,
@@ -115,7 +116,7 @@ def latent_batches(
 
     Args:
       directory: written by `write_latents`.
-      split, batch_size, seed, remainder, process_index, process_count: as in
+      split, batch_size, seed, start, remainder, process_index, process_count: as in
         `loader.atom_batches`.
 
     Yields:
@@ -131,6 +132,7 @@ def latent_batches(
         split,
         LATENT_NAMES,
         seed=order_seed,
+        start=start * batch_size,
         process_index=process_index,
         process_count=process_count,
     )

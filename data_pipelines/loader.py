@@ -22,6 +22,7 @@ from data_pipelines.streams import (
 )
 from moditalker_jax import spec
 from moditalker_jax.errors import InputError
+from moditalker_jax.landmarks import MIRRORED_LANDMARKS
 
 Batch = dict[str, np.ndarray]
 
@@ -33,7 +34,8 @@ def atom_batches(
     *,
     seed: int | None,
     num_frames: int = spec.MOTION_WINDOW,
-    windows_per_clip: int = 1,
+    start: int = 0,
+    mirror: bool = False,
     remainder: Remainder = "pad",
     process_index: int = 0,
     process_count: int = 1,
@@ -49,7 +51,8 @@ def atom_batches(
       batch_size: windows a batch.
       seed: of order and starts; None is one pass.
       num_frames: T.
-      windows_per_clip: windows at each visit of a clip.
+      start: number of the first batch, for a seed: a run that stopped before it goes on with it.
+      mirror: with a seed, every second window is mirrored (left for right), at random.
       remainder: of one pass, see `streams.numpy_batches`.
       process_index, process_count: which share of the split is read.
 
@@ -66,8 +69,8 @@ def atom_batches(
     width = metadata["audio_encoder"]["width"]
     steps = spec.AUDIO_STEPS_PER_FRAME
 
-    def cut(record: Record, times: tf.Tensor) -> Record:
-        frontal = record["frontal_landmarks"]
+    def cut(record: Record, times: tf.Tensor, mirrored: tf.Tensor) -> Record:
+        frontal = _mirrored_if(mirrored, record["frontal_landmarks"], sum_of_sides=0.0)
         motion = metadata["motion_scale"] * (frontal - mean_face)
         mask = times < tf.shape(frontal, tf.int64)[0]
         audio_times = steps * times[0] + tf.range(steps * num_frames, dtype=tf.int64)
@@ -85,13 +88,14 @@ def atom_batches(
             split,
             ("frontal_landmarks", "audio_features"),
             seed=order_seed,
+            start=start * batch_size,
             process_index=process_index,
             process_count=process_count,
         ),
         cut,
         num_frames=num_frames,
         length=lambda record: tf.shape(record["frontal_landmarks"])[0],
-        windows_per_clip=windows_per_clip,
+        mirror=mirror,
         seed=None if seed is None else window_seed,
     )
     nothing = f"{directory}: split {split!r} holds no clip; write it again"
@@ -107,7 +111,8 @@ def clip_batches(
     num_frames: int = spec.CLIP_FRAMES,
     resolution: int | None = None,
     max_frame_stride: int = 1,
-    windows_per_clip: int = 1,
+    start: int = 0,
+    mirror: bool = False,
     remainder: Remainder = "pad",
     process_index: int = 0,
     process_count: int = 1,
@@ -117,7 +122,7 @@ def clip_batches(
     Clips of fewer than `num_frames` frames are left out.
 
     Args:
-      directory, split, batch_size, seed, windows_per_clip, remainder, process_index,
+      directory, split, batch_size, seed, start, mirror, remainder, process_index,
         process_count: as in `atom_batches`.
       num_frames: T.
       resolution: side of the frames; None is that of the data set.
@@ -133,9 +138,10 @@ def clip_batches(
     shards = open_shards(directory, clip_type())
     resize = _resizer(shards, resolution)
 
-    def cut(record: Record, times: tf.Tensor) -> Record:
+    def cut(record: Record, times: tf.Tensor, mirrored: tf.Tensor) -> Record:
         video = resize(_decode(_at_times(record["frames"], times)))
-        landmarks = _at_times(record["landmarks"], times)
+        video = tf.where(mirrored, tf.reverse(video, axis=[2]), video)
+        landmarks = _mirrored_if(mirrored, _at_times(record["landmarks"], times), sum_of_sides=1.0)
         return {"video": video, "landmarks": landmarks, "reference": video[0]}
 
     order_seed, window_seed = process_seeds(seed, process_index)
@@ -145,6 +151,7 @@ def clip_batches(
             split,
             ("frames", "landmarks"),
             seed=order_seed,
+            start=start * batch_size,
             keep=_at_least(num_frames),
             process_index=process_index,
             process_count=process_count,
@@ -152,7 +159,7 @@ def clip_batches(
         cut,
         num_frames=num_frames,
         length=lambda record: tf.shape(record["frames"])[0],
-        windows_per_clip=windows_per_clip,
+        mirror=mirror,
         seed=None if seed is None else window_seed,
         max_stride=max_frame_stride,
     )
@@ -217,6 +224,12 @@ def _at_times(sequence: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
     """The steps with these numbers; past the end the last step is repeated."""
     last = tf.shape(sequence, tf.int64)[0] - 1
     return tf.gather(sequence, tf.minimum(times, last))
+
+
+def _mirrored_if(mirrored: tf.Tensor, landmarks: tf.Tensor, *, sum_of_sides: float) -> tf.Tensor:
+    """Landmarks (T, 68, 3), left for right if `mirrored`; `sum_of_sides` is x left + x right."""
+    turned = tf.gather(landmarks, MIRRORED_LANDMARKS, axis=1) * [-1.0, 1.0, 1.0]
+    return tf.where(mirrored, turned + [sum_of_sides, 0.0, 0.0], landmarks)
 
 
 def _at_least(num_frames: int) -> Callable[[Record], tf.Tensor]:

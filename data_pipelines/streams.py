@@ -25,17 +25,22 @@ def record_stream(
     fields: tuple[str, ...],
     *,
     seed: int | None,
+    start: int = 0,
     keep: Callable[[Record], tf.Tensor] | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> tf.data.Dataset:
     """Undecoded records of this process's share of a split, numbered: (index, record).
 
+    With a seed the number of a record is all that there is to know of the stream's state: the
+    stream from `start` on is what follows the first `start` records of the stream from 0.
+
     Args:
       shards: the data set.
       split: its part to read.
       fields: features to read; pictures stay JPEG bytes.
       seed: of the order in which records come, for ever; None is one pass in the order on disk.
+      start: number of the first record, for a seeded stream.
       keep: which records to read; all others are left out. If none is left, the stream is empty.
       process_index, process_count: this process and how many share the split. In one pass all
         get equally many records.
@@ -64,17 +69,31 @@ def record_stream(
         # Before the stream is repeated: a filter that lets nothing pass would search for ever.
         records = records.filter(keep)
     if seed is not None:
-        records = _endless(records, info, seed)
-    return records.enumerate()
+        records = _endless(records, info, seed, start)
+    return records.enumerate(start)
 
 
-def _endless(records: tf.data.Dataset, info: Any, seed: int) -> tf.data.Dataset:
+def _endless(records: tf.data.Dataset, info: Any, seed: int, start: int) -> tf.data.Dataset:
+    """Epoch after epoch, each in an order that its number decides, from record `start` on."""
     buffer = info.num_examples
     if info.num_bytes <= CACHE_BYTES:
         records = records.cache()
     else:
         buffer = max(16, SHUFFLE_BYTES * info.num_examples // info.num_bytes)
-    return records.shuffle(min(buffer, info.num_examples), seed=seed).repeat()
+    if not any(True for _ in records.take(1)):
+        return records  # Epochs of nothing would never end.
+    first_epoch, passed = 0, 0
+    if start:
+        # What is counted is read but not decoded, and then cached where it fits.
+        length = int(records.reduce(np.int64(0), lambda count, _: count + 1))
+        first_epoch, passed = divmod(start, length)
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.stateless_uniform((), [seed, number], 0, tf.int64.max, tf.int64)
+        return records.shuffle(buffer, seed=order)
+
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    return epochs.flat_map(epoch).skip(passed)
 
 
 def process_seeds(seed: int | None, process_index: int) -> tuple[int | None, int]:
@@ -105,52 +124,39 @@ def random_times(
     return start + stride * tf.range(num_frames, dtype=tf.int64)
 
 
-def even_start(
-    length: tf.Tensor, num_frames: int, window: tf.Tensor, num_windows: int
-) -> tf.Tensor:
-    """The start of window number `window` of `num_windows` spread evenly over the clip."""
-    room = tf.maximum(length - num_frames, 0)
-    return room * (2 * window + 1) // (2 * num_windows)
-
-
 def windows_of(
     records: tf.data.Dataset,
-    cut: Callable[[Record, tf.Tensor], Record],
+    cut: Callable[[Record, tf.Tensor, tf.Tensor], Record],
     *,
     num_frames: int,
     length: Callable[[Record], tf.Tensor],
-    windows_per_clip: int,
     seed: int | None,
     max_stride: int = 1,
+    mirror: bool = False,
 ) -> tf.data.Dataset:
-    """`windows_per_clip` windows of every record: random ones, or with no seed evenly spread.
+    """One window of every record: a random one, or with no seed the middle one.
 
     Args:
       records: (index, record) pairs.
-      cut: takes a record and the numbers (num_frames,) of a window's frames.
+      cut: takes a record, the numbers (num_frames,) of a window's frames, and whether the window
+        is to be mirrored.
       num_frames: length of a window; a shorter clip has one choice, frame 0.
       length: the frames in a record.
-      windows_per_clip: how many at each visit of a record; more spare reading large records.
       seed: of the starts and strides.
       max_stride: random windows take every s-th frame, s up to this.
+      mirror: every second random window is mirrored, at random.
     """
 
-    def windows_in(index: tf.Tensor, record: Record) -> tf.data.Dataset:
-        def times(window: tf.Tensor) -> tf.Tensor:
-            frames = tf.cast(length(record), tf.int64)
-            if seed is None:
-                start = even_start(frames, num_frames, window, windows_per_clip)
-                return start + tf.range(num_frames, dtype=tf.int64)
-            draw = index * windows_per_clip + window
-            return random_times(frames, num_frames, max_stride, seed, draw)
+    def window(index: tf.Tensor, record: Record) -> Record:
+        frames = tf.cast(length(record), tf.int64)
+        if seed is None:
+            start = tf.maximum(frames - num_frames, 0) // 2
+            return cut(record, start + tf.range(num_frames, dtype=tf.int64), tf.constant(False))
+        times = random_times(frames, num_frames, max_stride, seed, index)
+        coin = tf.random.stateless_uniform((), [tf.constant(seed + 2, tf.int64), index]) < 0.5
+        return cut(record, times, tf.logical_and(mirror, coin))
 
-        return tf.data.Dataset.range(windows_per_clip).map(lambda w: (record, times(w)))
-
-    windows = records.flat_map(windows_in)
-    if seed is not None and windows_per_clip > 1:
-        # Neighbours come from one clip; let them fall into different batches.
-        windows = windows.shuffle(16 * windows_per_clip, seed=seed)
-    return windows.map(cut, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return records.map(window, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def numpy_batches(

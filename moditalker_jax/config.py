@@ -30,6 +30,7 @@ class DataConfig:
       source: MToV trains on cached "latents", or encodes "clips" in every step.
       max_frame_stride: the autoencoders train on every s-th frame of a clip, s random up to this.
       disc_radius: radius of the landmark discs in pixels; None scales the paper's 3 px at 256.
+      mirror: every second window is mirrored, left for right, at random; cached latents are not.
     """
 
     directory: str
@@ -38,6 +39,7 @@ class DataConfig:
     source: Literal["latents", "clips"] = "latents"
     max_frame_stride: int = 1
     disc_radius: float | None = None
+    mirror: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

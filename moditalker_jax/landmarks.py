@@ -25,6 +25,21 @@ cases), so that residuals to a first frame stay inside [-1, 1], where sampling c
 STABLE_POINTS = np.array([*range(17, 36), 36, 39, 42, 45])
 """Brows, nose and eye corners: what speech and blinking leave in place."""
 
+MIRRORED_LANDMARKS = np.array(
+    [
+        *range(16, -1, -1),  # jaw
+        *range(26, 16, -1),  # brows
+        *range(27, 31),  # bridge of the nose
+        *range(35, 30, -1),  # its base
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
+        *range(54, 47, -1),  # outer lips
+        *range(59, 54, -1),
+        *range(64, 59, -1),  # inner lips
+        *range(67, 64, -1),
+    ]
+)
+"""Which landmark of a face stands where landmark i stands in the mirror."""
+
 _FLIP_Y = np.array([1.0, -1.0, 1.0])
 
 

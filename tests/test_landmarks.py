@@ -165,3 +165,9 @@ def test_smoothing_is_centred_and_leaves_gaps():
     steady = np.ones((4, 68, 3), np.float32)
     np.testing.assert_array_equal(lib.smooth_landmarks(steady), steady)
     assert lib.smooth_landmarks(steady).dtype == np.float32
+
+
+def test_the_mirror_swaps_left_and_right():
+    assert (lib.MIRRORED_LANDMARKS[lib.MIRRORED_LANDMARKS] == np.arange(68)).all()
+    mirrored = lib.MEAN_FACE[lib.MIRRORED_LANDMARKS] * [-1, 1, 1]
+    np.testing.assert_allclose(mirrored, lib.MEAN_FACE, atol=0.03)

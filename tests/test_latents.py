@@ -82,6 +82,8 @@ def test_training_order_is_shuffled_endless_and_seeded(shards):
     assert len({tuple(epoch) for epoch in epochs}) > 1
     assert first == order(0)
     assert first != order(1)
+    later = itertools.islice(latent_batches(shards, "train", 3, seed=0, start=5), 3)
+    assert first[15:24] == [index_of(video) for batch in later for video in batch["video"]]
 
 
 def test_processes_share_a_split(shards):

@@ -1,5 +1,6 @@
 """Batches for AToM and the autoencoders. `tests.clips` encodes the time in every field."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,6 +10,7 @@ from data_pipelines import streams
 from data_pipelines.builder import write_dataset
 from data_pipelines.loader import atom_batches, clip_batches, clip_windows
 from moditalker_jax.errors import InputError
+from moditalker_jax.landmarks import MIRRORED_LANDMARKS
 from tests.clips import MEAN_FACE, MOTION_SCALE, make_clip, make_metadata
 
 WINDOW = 12
@@ -105,16 +107,61 @@ def test_random_clips_may_take_every_sth_frame(dataset):
 
 
 @pytest.mark.parametrize("make", [atom_batches, clip_batches])
-@pytest.mark.parametrize("windows_per_clip", [1, 3])
-def test_the_seed_decides(dataset, make, windows_per_clip):
+def test_the_seed_decides(dataset, make):
     def batches(seed):
-        options = {"num_frames": WINDOW, "windows_per_clip": windows_per_clip}
-        return take(make(dataset, "train", 2, seed=seed, **options), 12)
+        return take(make(dataset, "train", 2, seed=seed, num_frames=WINDOW), 12)
 
     first = batches(3)
     assert_same(first, batches(3))
     with pytest.raises(AssertionError):
         assert_same(first, batches(4))
+
+
+@pytest.mark.parametrize("make", [atom_batches, clip_batches])
+@pytest.mark.parametrize("cache", [streams.CACHE_BYTES, 0])
+def test_batches_from_a_later_one_on_are_those_that_would_have_come(
+    dataset, make, cache, monkeypatch
+):
+    monkeypatch.setattr(streams, "CACHE_BYTES", cache)
+    options = {"seed": 7, "num_frames": WINDOW, "mirror": True}
+    whole = take(make(dataset, "train", 3, **options), 9)
+    for start in (1, 4):  # In the first epoch, and in a later one.
+        assert_same(
+            whole[start:], take(make(dataset, "train", 3, start=start, **options), 9 - start)
+        )
+
+
+def test_mirrored_windows_turn_pictures_and_landmarks(tmp_path):
+    def flat(landmarks):
+        return landmarks.reshape(-1, 68, 3)
+
+    clip = make_clip("a", 8)
+    columns = np.arange(32, dtype=np.uint8)[None, None, :, None] * 8
+    face = np.random.default_rng(0).uniform(0.2, 0.8, (8, 68, 3)).astype(np.float32)
+    clip = dataclasses.replace(
+        clip,
+        frames=np.broadcast_to(columns, clip.frames.shape).copy(),
+        landmarks=face,
+        frontal_landmarks=face - 0.5,
+    )
+    write_dataset(tmp_path / "set", {"train": [clip]}, make_metadata())
+    options = {"seed": 0, "num_frames": 8, "mirror": True}
+    turned = flat(face)[:, MIRRORED_LANDMARKS] * [-1, 1, 1]
+    seen = set()
+    for batch in take(clip_batches(tmp_path / "set", "train", 1, **options), 8):
+        mirrored = bool(batch["video"][0, 0, 0, 0, 0] > 128)
+        seen.add(mirrored)
+        expected = turned + [1, 0, 0] if mirrored else face
+        np.testing.assert_allclose(batch["landmarks"][0], expected, atol=1e-6)
+    assert seen == {True, False}
+    seen = set()
+    for batch in take(atom_batches(tmp_path / "set", "train", 1, **options), 8):
+        frontal = batch["motion"][0] / MOTION_SCALE + MEAN_FACE
+        mirrored = not np.allclose(frontal, face - 0.5, atol=1e-5)
+        seen.add(mirrored)
+        expected = turned + [0.5, 0, 0] - [0, 0.5, 0.5] if mirrored else face - 0.5
+        np.testing.assert_allclose(frontal, expected, atol=1e-5)
+    assert seen == {True, False}
 
 
 def test_a_split_too_large_to_cache_gives_the_same_kind_of_batches(dataset, monkeypatch):
@@ -136,14 +183,12 @@ def test_evaluation_is_one_pass_with_fixed_windows(dataset, make):
     for array in padded[-1].values():
         np.testing.assert_array_equal(array[1], array[0])
     assert_same(padded[:2], batches(remainder="drop"))
-    assert len(batches(windows_per_clip=4)) == 10
 
 
-def test_evaluation_windows_are_spread_over_the_clip(dataset):
-    options = {"num_frames": 3, "windows_per_clip": 2}
-    batches = clip_batches(dataset, "validation", 2, seed=None, **options)
-    starts = sorted(tuple(np.round(b["landmarks"][:, 0, 0, 0] * 1000)) for b in batches)
-    assert starts == [(room // 4, 3 * room // 4) for room in (17, 18, 19, 20, 21)]
+def test_evaluation_windows_are_the_middle_of_the_clip(dataset):
+    batches = clip_batches(dataset, "validation", 1, seed=None, num_frames=3)
+    starts = sorted(round(float(b["landmarks"][0, 0, 0, 0]) * 1000) for b in batches)
+    assert starts == [room // 2 for room in (17, 18, 19, 20, 21)]
 
 
 def test_processes_share_a_split_without_overlap(dataset):

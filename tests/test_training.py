@@ -1,6 +1,7 @@
 """The four stages at tiny size: they train, resume, freeze what they should and cache latents."""
 
 import importlib
+import shutil
 
 import jax
 import numpy as np
@@ -82,12 +83,16 @@ def test_mtov_trains_on_raw_clips_too(trained, data):
     load_stage(trained / "mtov_clips", stage="mtov")
 
 
-def test_a_run_resumes_where_it_stopped(data, tmp_path, capsys):
-    run(settings("atom", num_steps=2), tmp_path / "atom", directory=str(data))
-    before = load_stage(tmp_path / "atom", stage="atom").params
-    run(settings("atom", num_steps=4), tmp_path / "atom", directory=str(data))
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(data, tmp_path, capsys):
+    values = settings("atom", num_steps=4, checkpoint_every=2)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    run(values, whole, directory=str(data))
+    shutil.copytree(whole, stopped)
+    shutil.rmtree(stopped / "checkpoints" / "4")
+    run(values, stopped, directory=str(data))
     assert "step 2 of 4" in capsys.readouterr().out
-    assert any(changed(before, load_stage(tmp_path / "atom", stage="atom").params).values())
+    ends = [load_stage(workdir, stage="atom").params for workdir in (whole, stopped)]
+    assert not any(changed(*ends).values())
 
 
 def test_other_model_settings_in_a_used_workdir_are_told(trained, data):

@@ -26,23 +26,25 @@ class StageBatches:
         self._batch_size = local_batch_size(config.training.batch_size, make_mesh())
 
     def train(self, start_step: int) -> Iterator[Batch]:
-        """Endless batches; a resumed run draws them from a seed of its own."""
-        return self._read("train", self._config.training.seed + start_step)
+        """Endless batches from the one of `start_step` on: a resumed run sees the very next."""
+        return self._read("train", self._config.training.seed, start_step)
 
     def evaluation(self) -> Iterator[Batch]:
         """One pass over the held-out split, always the same."""
         return self._read(held_out_split(self._config.data.directory), None)
 
-    def _read(self, split: str, seed: int | None) -> Iterator[Batch]:
+    def _read(self, split: str, seed: int | None, start: int = 0) -> Iterator[Batch]:
         config = self._config
         options = {
             "seed": seed,
+            "start": start,
             "process_index": jax.process_index(),
             "process_count": jax.process_count(),
         }
         if config.stage == "mtov" and config.data.source == "latents":
             return latent_batches(self._latents, split, self._batch_size, **options)
         directory = config.data.directory
+        options["mirror"] = config.data.mirror
         if config.stage == "atom":
             num_frames = config.model["num_frames"]
             return atom_batches(
