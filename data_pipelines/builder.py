@@ -26,7 +26,10 @@ def clip_type(
     version: str = VERSION,
     citation: str = "",
 ) -> RecordType:
-    """The record of `PreparedClip`; sizes, name and version are needed to write, not to read."""
+    """The record of `PreparedClip`; sizes, name and version are needed to write, not to read.
+
+    A size of 0 is that of a part which the data set lacks.
+    """
     return RecordType(
         name=name,
         version=version,
@@ -36,7 +39,9 @@ def clip_type(
                 "name": tfds.features.Text(),
                 "speaker": tfds.features.Text(),
                 "frames": tfds.features.Sequence(
-                    tfds.features.Image(shape=(resolution, resolution, 3), encoding_format="jpeg")
+                    tfds.features.Image(
+                        shape=(resolution or None, resolution or None, 3), encoding_format="jpeg"
+                    )
                 ),
                 "landmarks": _POINTS,
                 "frontal_landmarks": _POINTS,

@@ -67,6 +67,8 @@ def atom_batches(
     metadata = shards.metadata
     mean_face = tf.constant(metadata["mean_face"], tf.float32)
     width = metadata["audio_encoder"]["width"]
+    if not width:
+        raise InputError(f"{directory}: holds no audio features; train AToM on other data")
     steps = spec.AUDIO_STEPS_PER_FRAME
 
     def cut(record: Record, times: tf.Tensor, mirrored: tf.Tensor) -> Record:
@@ -247,6 +249,8 @@ def _decode(frames: tf.Tensor) -> tf.Tensor:
 
 def _resizer(shards: Shards, resolution: int | None) -> Callable[[tf.Tensor], tf.Tensor]:
     stored = shards.metadata["resolution"]
+    if not stored:
+        raise InputError(f"{shards.directory}: holds no pictures; it is for AToM alone")
     side = stored if resolution is None else resolution
 
     def resize(video: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,8 @@ from moditalker_jax.errors import InputError
 
 SAMPLES_PER_FRAME = spec.AUDIO_SAMPLE_RATE // spec.FPS
 JPEG_QUALITY = 95
+NO_AUDIO_FEATURES = {"name": "none", "width": 0, "version": 0}
+"""The audio encoder of data sets without sound."""
 MAX_CLIP_FRAMES = 300
 """Longer clips are cut, so that a reader who wants 16 frames never loads minutes of video."""
 
@@ -24,6 +26,9 @@ MAX_CLIP_FRAMES = 300
 @dataclasses.dataclass(frozen=True)
 class PreparedClip:
     """One talking face, cropped and cut to 25 fps, with its sound: T frames that belong together.
+
+    What others preprocessed may lack a part: `frames` and `landmarks`, `audio_features`, or
+    `audio` then have length 0.
 
     Attributes:
       name: unique within its split.
@@ -49,16 +54,18 @@ class PreparedClip:
     audio: np.ndarray
 
     def __post_init__(self):
-        length = len(self.frames)
-        points = (length, spec.NUM_LANDMARKS, 3)
+        length = len(self.frontal_landmarks)
+        points = (spec.NUM_LANDMARKS, 3)
+        seen = length if len(self.frames) else 0
         side = self.frames.shape[1] if self.frames.ndim == 4 else 0
-        self._require("frames", np.uint8, (length, side, side, 3))
-        self._require("landmarks", np.float32, points)
-        self._require("frontal_landmarks", np.float32, points)
+        self._require("frames", np.uint8, (seen, side, side, 3))
+        self._require("landmarks", np.float32, (seen, *points))
+        self._require("frontal_landmarks", np.float32, (length, *points))
         width = self.audio_features.shape[-1]
-        steps = spec.AUDIO_STEPS_PER_FRAME * length
+        steps = spec.AUDIO_STEPS_PER_FRAME * length if len(self.audio_features) else 0
         self._require("audio_features", np.float32, (steps, width))
-        self._require("audio", np.int16, (length * SAMPLES_PER_FRAME,))
+        samples = SAMPLES_PER_FRAME * length if len(self.audio) else 0
+        self._require("audio", np.int16, (samples,))
 
     def _require(self, field: str, dtype: type, shape: tuple[int, ...]) -> None:
         array = getattr(self, field)
@@ -71,7 +78,7 @@ class PreparedClip:
             raise ValueError(f"clip {self.name}: {field} holds numbers that are not finite")
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self.frontal_landmarks)
 
     @property
     def resolution(self) -> int:

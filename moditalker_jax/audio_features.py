@@ -38,6 +38,10 @@ class AudioEncoder(Protocol):
         """Features (2T, D) float32 of a 16 kHz waveform (n,) float32, T = `count_frames(n)`."""
 
 
+RELEASE_AUDIO_ENCODER = {"name": "hubert-large-ls960-ft", "width": 1024, "version": 1}
+"""What the authors' release makes its features with, and `speech.encoders.HuBERTFeatures` too."""
+
+
 def count_frames(num_samples: int) -> int:
     """Video frames of a 16 kHz waveform of `num_samples`: to the nearest frame, at least one."""
     return max(1, round(num_samples * FPS / AUDIO_SAMPLE_RATE))

@@ -12,16 +12,6 @@ import numpy as np
 from moditalker_jax.mean_face import MEAN_FACE
 from moditalker_jax.spec import NOSE_BASE
 
-LANDMARK_BACKEND = "mediapipe-0.10.21/68"
-"""Names the landmarks' source in data sets: landmarks of another one do not mix with these."""
-
-MOTION_SCALE = 2.0
-"""Motion is MOTION_SCALE * (frontal - MEAN_FACE).
-
-The paper's 10 belongs to its 3DMM, whose landmarks move less. Between any two frames of the 28
-recordings of speech that were measured a coordinate moves by 0.46 at most (0.11 in 99 % of
-cases), so that residuals to a first frame stay inside [-1, 1], where sampling clips them."""
-
 STABLE_POINTS = np.array([*range(17, 36), 36, 39, 42, 45])
 """Brows, nose and eye corners: what speech and blinking leave in place."""
 
@@ -56,20 +46,23 @@ class Poses:
     shift: np.ndarray
 
 
-def frontalize(landmarks: np.ndarray) -> tuple[np.ndarray, Poses]:
+def frontalize(
+    landmarks: np.ndarray, mean_face: np.ndarray = MEAN_FACE
+) -> tuple[np.ndarray, Poses]:
     """Turns every frame's face to the front by rigid alignment to the mean face, and scales it.
 
     The least-squares similarity transform (Umeyama 1991) between `STABLE_POINTS` and those of
-    `MEAN_FACE`; mouth and jaw have no say in it, so that speaking does not nod the head.
+    the mean face; mouth and jaw have no say in it, so that speaking does not nod the head.
 
     Args:
       landmarks: (T, 68, 3) in image axes, any unit.
+      mean_face: (68, 3) in face axes, of the landmarks' backend.
 
     Returns:
       (T, 68, 3) float32 in face axes, and the poses that lead back.
     """
     points = np.asarray(landmarks, np.float64) * _FLIP_Y
-    mean = MEAN_FACE[STABLE_POINTS].astype(np.float64)
+    mean = mean_face[STABLE_POINTS].astype(np.float64)
     poses = _similarity(mean, points[:, STABLE_POINTS])
     frontal = (points - poses.shift[:, None]) @ poses.rotation / poses.scale[:, None, None]
     return frontal.astype(np.float32), poses

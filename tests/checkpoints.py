@@ -4,21 +4,19 @@ import importlib
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from moditalker_jax.audio_features import LogMel
 from moditalker_jax.checkpoint import save_params
 from moditalker_jax.config import STAGES, stage_config, write_config
-from moditalker_jax.landmarks import LANDMARK_BACKEND, MEAN_FACE, MOTION_SCALE
+from moditalker_jax.landmark_backends import MEDIAPIPE
 from moditalker_jax.models.build import build_model, init_params
 
 DATA = {
     "fps": 25,
     "resolution": 32,
     "audio_encoder": {"name": LogMel.name, "width": LogMel.width, "version": LogMel.version},
-    "landmark_backend": LANDMARK_BACKEND,
-    "motion_scale": MOTION_SCALE,
-    "mean_face": np.asarray(MEAN_FACE).tolist(),
+    **MEDIAPIPE.metadata(),
+    "mean_face": MEDIAPIPE.mean_face.tolist(),
 }
 
 

@@ -1,5 +1,6 @@
 """Generation with small random networks: lengths, chaining, blending, seeds and notebooks."""
 
+import cv2
 import jax
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import moditalker_jax
 from moditalker_jax.errors import InputError
 from moditalker_jax.generation.blending import blend, face_mask
 from moditalker_jax.generation.reference import Reference
+from moditalker_jax.landmark_backends import bfm_backend
 from moditalker_jax.landmarks import MEAN_FACE
 from tests.checkpoints import write_checkpoint
 
@@ -138,7 +140,6 @@ def test_a_stage_of_another_kind_is_told(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        ({"landmark_backend": "bfm"}, "trained on landmarks of 'bfm'"),
         ({"audio_encoder": {"name": "log_mel", "width": 80, "version": 0}}, "version 0"),
         ({"audio_encoder": {"name": "hubert", "width": 80, "version": 1}}, "'hubert' is no folder"),
     ],
@@ -147,3 +148,28 @@ def test_checkpoints_of_other_data_are_told(tmp_path, data, told):
     directory = write_checkpoint(tmp_path / "other", **data)
     with pytest.raises(InputError, match=told):
         moditalker_jax.load(directory)
+
+
+def test_landmarks_of_the_bfm_come_from_the_user(tmp_path, checkpoint, pipeline, speech):
+    mean = 0.5 * MEAN_FACE
+    backend = bfm_backend(mean).metadata() | {"mean_face": mean.tolist()}
+    bfm = moditalker_jax.load(write_checkpoint(tmp_path / "bfm", **backend))
+    face = tmp_path / "face.png"
+    cv2.imwrite(str(face), np.full((64, 64, 3), 90, np.uint8))
+    np.save(tmp_path / "face.npy", 64 * face_in_frame(1)[0])
+    speech = speech[:6400]
+    video = bfm.generate(speech, face, landmarks=tmp_path / "face.npy")
+    assert video.frames.shape == (10, 32, 32, 3)
+    # Its frontal faces are of the backend's size, those of the other backend's twice as large.
+    widths = np.ptp(video.frontal_landmarks[:, 36:48, 0], axis=1)
+    np.testing.assert_allclose(widths, np.ptp(mean[36:48, 0]), rtol=0.3)
+    with pytest.raises(InputError, match="'deep3d-bfm/68'.* give those of the identity with"):
+        bfm.generate(speech, face)
+    with pytest.raises(InputError, match="which are found here; leave --landmarks out"):
+        pipeline.generate(speech, face, landmarks=tmp_path / "face.npy")
+    np.save(tmp_path / "two.npy", 64 * face_in_frame(2))
+    with pytest.raises(InputError, match="has 1 frames at 25 fps, the landmarks are of 2"):
+        bfm.generate(speech, face, landmarks=tmp_path / "two.npy")
+    np.save(tmp_path / "bad.npy", np.zeros((3, 68, 2)))
+    with pytest.raises(InputError, match="bad.npy: holds no landmarks"):
+        bfm.generate(speech, face, landmarks=tmp_path / "bad.npy")

@@ -13,7 +13,8 @@ from data_pipelines.synthetic.shards import utterances
 from data_pipelines.synthetic.template import FIELDS, MEAN
 from data_pipelines.synthetic.voice import synthesize
 from moditalker_jax.faces import FaceFinder
-from moditalker_jax.landmarks import MOTION_SCALE, frontalize, mouth_opening
+from moditalker_jax.landmark_backends import MEDIAPIPE
+from moditalker_jax.landmarks import frontalize, mouth_opening
 from moditalker_jax.media.video import read_video
 
 
@@ -105,7 +106,7 @@ def test_head_pose_is_rigid():
 
 def test_motion_stays_in_model_range_and_is_lively(clip):
     frontal = frontalize(clip.landmarks)[0]
-    residual = MOTION_SCALE * (frontal - frontal[:1])
+    residual = MEDIAPIPE.motion_scale * (frontal - frontal[:1])
     assert 0.3 < np.abs(residual).max() < 1.0
     assert mouth_opening(clip.landmarks[..., :2]).std() > 1.5
 

@@ -27,7 +27,7 @@ _SPAN = re.compile(r"(\d+(?::\d+){0,2})-(\d+(?::\d+){0,2})")
 
 def list_videos(folder: Path) -> list[SourceVideo]:
     """The clips of every source video that is there."""
-    test = _test_ids(folder)
+    test = test_ids(folder)
     clips = []
     for subset in SUBSETS:
         times = folder / f"{subset}_annotion_time.txt"
@@ -100,7 +100,8 @@ def _table(path: Path) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows if row}
 
 
-def _test_ids(folder: Path) -> frozenset[str]:
+def test_ids(folder: Path) -> frozenset[str]:
+    """Names of the clips of the test split; InputError where no list is there."""
     for name in _TEST_LISTS:
         if (folder / name).is_file():
             lines = (folder / name).read_text().split()

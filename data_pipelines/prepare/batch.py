@@ -24,7 +24,7 @@ from data_pipelines.shards import require_vacant
 from moditalker_jax.audio_features import AudioEncoder, get_audio_encoder
 from moditalker_jax.errors import InputError
 from moditalker_jax.faces import FaceFinder
-from moditalker_jax.landmarks import LANDMARK_BACKEND, MEAN_FACE, MOTION_SCALE
+from moditalker_jax.landmark_backends import MEDIAPIPE
 from moditalker_jax.media.video import estimate_frames, iterate_frames
 from moditalker_jax.spec import FPS
 
@@ -114,9 +114,7 @@ def prepare_dataset(
     metadata = dataset_metadata(
         resolution=settings.resolution,
         audio_encoder=encoder_facts,
-        landmark_backend=LANDMARK_BACKEND,
-        motion_scale=MOTION_SCALE,
-        mean_face=MEAN_FACE,
+        **MEDIAPIPE.metadata(),
         **{key: value for key, value in facts.items() if key != "resolution"},
     )
     _write(out, splits, metadata, name=name, version=version, citation=citation)

@@ -18,13 +18,8 @@ from data_pipelines.synthetic.clip import HELD_OUT_SEED, make_clip
 from moditalker_jax.audio_features import AudioEncoder, get_audio_encoder
 from moditalker_jax.faces import FaceFinder, clip_crop
 from moditalker_jax.faces.crop import crop_frames
-from moditalker_jax.landmarks import (
-    LANDMARK_BACKEND,
-    MEAN_FACE,
-    MOTION_SCALE,
-    fill_missing_landmarks,
-    frontalize,
-)
+from moditalker_jax.landmark_backends import MEDIAPIPE
+from moditalker_jax.landmarks import fill_missing_landmarks, frontalize
 
 _DRAWN_RESOLUTION = 256
 SPLITS = ("train", "validation", "test")
@@ -124,9 +119,7 @@ def write_shards(
             dataset_metadata(
                 resolution=resolution,
                 audio_encoder={key: getattr(encoder, key) for key in ("name", "width", "version")},
-                landmark_backend=LANDMARK_BACKEND,
-                motion_scale=MOTION_SCALE,
-                mean_face=MEAN_FACE,
+                **MEDIAPIPE.metadata(),
                 source="synthetic",
             ),
         )

@@ -21,6 +21,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A face and speech in, a talking video out.")
     parser.add_argument("--audio", type=Path, required=True, help="speech: any audio or video file")
     parser.add_argument("--identity", type=Path, required=True, help="the face: a photo or a video")
+    parser.add_argument(
+        "--landmarks",
+        type=Path,
+        help="the face's landmarks (.npy), for a checkpoint trained on such as are not found here",
+    )
     parser.add_argument("--checkpoint", type=Path, required=True, help="the trained stages")
     parser.add_argument("--out", type=Path, required=True, help="the mp4 to write")
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same video")
@@ -28,7 +33,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def make_video(
-    *, audio: Path, identity: Path, checkpoint: Path, out: Path, seed: int
+    *,
+    audio: Path,
+    identity: Path,
+    checkpoint: Path,
+    out: Path,
+    seed: int,
+    landmarks: Path | None = None,
 ) -> TalkingVideo:
     """Generates a video and writes it to `out`, with a progress bar and the time left.
 
@@ -45,7 +56,7 @@ def make_video(
                 progress.set_description(step, refresh=False)
             progress.update(done - progress.n)
 
-        video = pipeline.generate(audio, identity, seed=seed, on_progress=show)
+        video = pipeline.generate(audio, identity, landmarks=landmarks, seed=seed, on_progress=show)
     video.save(out)
     return video
 

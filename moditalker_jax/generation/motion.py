@@ -8,6 +8,7 @@ import numpy as np
 
 from moditalker_jax import spec
 from moditalker_jax.checkpoint import TrainedStage
+from moditalker_jax.landmark_backends import LandmarkBackend
 from moditalker_jax.sampling import sample_motion
 
 
@@ -19,8 +20,7 @@ class MotionGenerator:
 
     def __post_init__(self) -> None:
         config = self.atom.config
-        self._mean_face = np.asarray(self.atom.data["mean_face"], np.float32)
-        self._scale = self.atom.data["motion_scale"]
+        self.backend = LandmarkBackend.of(self.atom.data)
 
         def sample_window(params, audio_features, reference_motion, key):
             return sample_motion(
@@ -54,7 +54,8 @@ class MotionGenerator:
         Returns:
           Frontal landmarks (S // 2, 68, 3), in the mean face's units.
         """
-        reference_motion = self._scale * (reference_landmarks - self._mean_face)
+        mean_face, scale = self.backend.mean_face, self.backend.motion_scale
+        reference_motion = scale * (reference_landmarks - mean_face)
         num_frames = audio_features.shape[0] // spec.AUDIO_STEPS_PER_FRAME
         window_frames = self.atom.model.num_frames
         window_steps = window_frames * spec.AUDIO_STEPS_PER_FRAME
@@ -74,4 +75,4 @@ class MotionGenerator:
             windows.append(reference_motion + np.asarray(residual[0]))
             reference_motion = windows[-1][-1]
             on_window(index + 1, num_windows)
-        return np.concatenate(windows)[:num_frames] / self._scale + self._mean_face
+        return np.concatenate(windows)[:num_frames] / scale + mean_face

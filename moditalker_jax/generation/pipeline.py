@@ -19,9 +19,9 @@ from moditalker_jax.faces.finder import FaceFinder
 from moditalker_jax.generation.blending import blend
 from moditalker_jax.generation.frames import FrameGenerator
 from moditalker_jax.generation.motion import MotionGenerator
-from moditalker_jax.generation.reference import Reference, read_reference
+from moditalker_jax.generation.reference import Reference, read_landmarks, read_reference
 from moditalker_jax.generation.talking_video import TalkingVideo
-from moditalker_jax.landmarks import LANDMARK_BACKEND, align_to_poses, frontalize
+from moditalker_jax.landmarks import align_to_poses, frontalize
 from moditalker_jax.media.audio import fit_to_frames, read_audio
 
 Progress = Callable[[str, int, int], None]
@@ -57,12 +57,6 @@ class MoDiTalker:
                 f"{directory / 'atom'} was trained with version {stored['version']} of audio "
                 f"encoder {stored['name']!r}; this is version {encoder.version}: train it again"
             )
-        if atom.data["landmark_backend"] != LANDMARK_BACKEND:
-            raise InputError(
-                f"{directory / 'atom'} was trained on landmarks of "
-                f"{atom.data['landmark_backend']!r}; faces are found here with "
-                f"{LANDMARK_BACKEND!r}: train it on such landmarks"
-            )
         return cls(MotionGenerator(atom), FrameGenerator(**stages), encoder, FaceFinder())
 
     def generate(
@@ -70,6 +64,7 @@ class MoDiTalker:
         audio: str | Path | np.ndarray,
         identity: str | Path | Reference,
         *,
+        landmarks: str | Path | None = None,
         seed: int = 0,
         on_progress: Progress = lambda stage, done, total: None,
     ) -> TalkingVideo:
@@ -78,6 +73,8 @@ class MoDiTalker:
         Args:
           audio: a file with sound, or a waveform (n,) at 16 kHz in [-1, 1].
           identity: a photo (one-shot) or video of the face, or frames already cropped.
+          landmarks: file of the identity's landmarks, see `reference.read_landmarks`; only for a
+            checkpoint that was trained on landmarks which are not found here.
           seed: the same seed gives the same video.
           on_progress: told the step's name, how much of it is done, and its total.
 
@@ -87,14 +84,17 @@ class MoDiTalker:
         waveform = audio if isinstance(audio, np.ndarray) else read_audio(audio)
         if not isinstance(identity, Reference):
             identity = read_reference(
-                identity, resolution=self.frames.resolution, finder=self.finder
+                identity,
+                resolution=self.frames.resolution,
+                finder=self.finder,
+                landmarks=self._supplied(landmarks),
             )
         features = self.encoder(waveform)
         num_frames = len(features) // 2
         identity = identity.played_for(num_frames)
         motion_key, frames_key = jax.random.split(jax.random.key(seed))
 
-        frontal_reference, poses = frontalize(identity.landmarks)
+        frontal_reference, poses = frontalize(identity.landmarks, self.motion.backend.mean_face)
         frontal = self.motion(
             features,
             frontal_reference[0],
@@ -118,3 +118,17 @@ class MoDiTalker:
             on_clip=lambda done, total: on_progress("frames", done, total),
         )
         return TalkingVideo(frames, fit_to_frames(waveform, num_frames), frontal, landmarks)
+
+    def _supplied(self, landmarks: str | Path | None) -> np.ndarray | None:
+        backend = self.motion.backend
+        if backend.finds_faces and landmarks is not None:
+            raise InputError(
+                f"{landmarks}: this checkpoint was trained on landmarks of {backend.name!r}, which "
+                "are found here; leave --landmarks out"
+            )
+        if not backend.finds_faces and landmarks is None:
+            raise InputError(
+                f"this checkpoint was trained on landmarks of {backend.name!r}, which are not "
+                "found here; give those of the identity with --landmarks"
+            )
+        return None if landmarks is None else read_landmarks(landmarks)

@@ -12,6 +12,7 @@ from moditalker_jax.faces.finder import FaceFinder
 from moditalker_jax.landmarks import fill_missing_landmarks
 from moditalker_jax.media.image import is_image, read_image
 from moditalker_jax.media.video import read_video
+from moditalker_jax.spec import NUM_LANDMARKS
 
 _log = logging.getLogger(__name__)
 
@@ -40,28 +41,76 @@ class Reference:
         return Reference(self.frames[chosen], self.landmarks[chosen])
 
 
-def read_reference(path: str | Path, *, resolution: int, finder: FaceFinder) -> Reference:
+def read_reference(
+    path: str | Path,
+    *,
+    resolution: int,
+    finder: FaceFinder,
+    landmarks: np.ndarray | None = None,
+) -> Reference:
     """Reads a photo or a video and finds its face; see `reference_from_frames`."""
     frames = (
         read_image(path)[None] if is_image(path) else read_video(path, max_side=MAX_SIDE).frames
     )
-    return reference_from_frames(frames, path, resolution, finder)
+    return reference_from_frames(frames, path, resolution, finder, landmarks)
+
+
+def read_landmarks(path: str | Path) -> np.ndarray:
+    """A user's landmarks of an identity: an .npy of (R, 68, 3), or (68, 3) for a photo.
+
+    In pixels of the pictures: x right, y down, z on the same scale towards the viewer.
+
+    Raises:
+      InputError: the file is missing, no array, or of another shape.
+    """
+    try:
+        landmarks = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read as an .npy array of landmarks") from error
+    if isinstance(landmarks, np.ndarray) and landmarks.shape == (NUM_LANDMARKS, 3):
+        landmarks = landmarks[None]
+    if (
+        not isinstance(landmarks, np.ndarray)
+        or landmarks.ndim != 3
+        or landmarks.shape[1:] != (NUM_LANDMARKS, 3)
+        or not np.isfinite(landmarks.astype(np.float32)).all()
+    ):
+        raise InputError(f"{path}: holds no landmarks; give finite numbers (frames, 68, 3)")
+    return landmarks.astype(np.float32)
 
 
 def reference_from_frames(
-    frames: np.ndarray, source: str | Path, resolution: int, finder: FaceFinder
+    frames: np.ndarray,
+    source: str | Path,
+    resolution: int,
+    finder: FaceFinder,
+    landmarks: np.ndarray | None = None,
 ) -> Reference:
-    """Finds the face in uint8 frames (R, H, W, 3) and crops it.
+    """Finds the face in uint8 frames (R, H, W, 3), unless its landmarks are given, and crops it.
 
     Of several faces the largest is taken, with a warning. Video frames without a face keep the
     last landmarks, with a warning that counts them.
 
     Args:
       source: what the frames are called in messages.
+      landmarks: (R, 68, 3) in pixels of the frames.
 
     Raises:
-      InputError: no face, or no face in more than 30 % of a video's frames.
+      InputError: no face, or no face in more than 30 % of a video's frames; landmarks of another
+        number of frames.
     """
+    if landmarks is None:
+        landmarks = _find_face(frames, source, finder)
+    elif len(landmarks) != len(frames):
+        raise InputError(
+            f"{source}: has {len(frames)} frames at 25 fps, the landmarks are of {len(landmarks)}; "
+            "give one set a frame"
+        )
+    box = clip_crop(landmarks, frame_size=frames.shape[1:3])
+    return Reference(crop_frames(frames, box, resolution), box.to_crop(landmarks))
+
+
+def _find_face(frames: np.ndarray, source: str | Path, finder: FaceFinder) -> np.ndarray:
     faces = finder.find(frames[0])
     if len(faces) > 1:
         left, top, right, bottom = (round(float(edge)) for edge in faces[0].box)
@@ -83,5 +132,4 @@ def reference_from_frames(
             f"{source}: no face in {missing} of {len(frames)} frames; they keep the last landmarks",
         )
         landmarks = fill_missing_landmarks(landmarks)
-    box = clip_crop(landmarks, frame_size=frames.shape[1:3])
-    return Reference(crop_frames(frames, box, resolution), box.to_crop(landmarks))
+    return landmarks
