@@ -180,9 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ),
             "MToV raw clips": (lambda: our_clips(options.data, size), NaiveClips(files)),
         }
-        print(
-            f"{'a second, batches of ' + str(size):32s} {'shards':>10s} {'naive':>10s} {'ratio':>7s}"
-        )
+        title = f"a second, in batches of {size}"
+        print(f"{title:32s} {'shards':>10s} {'naive':>10s} {'ratio':>7s}")
         for name, (batches, naive) in ours.items():
             rates = []
             for _ in range(2):
