@@ -12,4 +12,4 @@ def compilation_cache(tmp_path_factory):
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # The workers' own folders lie in one.
     jax.config.update("jax_compilation_cache_dir", str(folder / "jax_cache"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -1,9 +1,10 @@
-"""How well a checkpoint follows held-out synthetic speech, with the exact truth known.
+"""How well a checkpoint follows held-out synthetic speech, with the truth known.
 
 python -m moditalker_jax.evaluation.synthetic
 
 For utterances that no training clip holds, it measures
-- AToM: generated frontal landmarks against the exact ones, given the exact first frame;
+- AToM: generated frontal landmarks against those that the face finder sees in the true video, as
+  it does in training data, given those of its first frame;
 - the RGB autoencoder: PSNR of reconstructed frames;
 - the final video, made with the clip itself as reference: landmarks found again by the face
   finder, in it and in the true video, both frontalized.
@@ -23,16 +24,18 @@ from moditalker_jax.errors import command
 from moditalker_jax.evaluation.found_faces import found_again
 from moditalker_jax.evaluation.metrics import mouth_correlation, psnr, still_mouth_ratio
 from moditalker_jax.generation.pipeline import MoDiTalker
-from moditalker_jax.generation.reference import reference_from_frames
+from moditalker_jax.generation.reference import Reference, reference_from_frames
 from moditalker_jax.landmarks import frontalize
 
 SOURCE_RESOLUTION = 256
 """Synthetic frames are drawn and searched at this size, as real videos are larger than clips."""
 
 
-def motion_figures(pipeline: MoDiTalker, clip, key: jax.Array) -> dict[str, float]:
+def motion_figures(
+    pipeline: MoDiTalker, clip, identity: Reference, key: jax.Array
+) -> dict[str, float]:
     """AToM's figures on one clip."""
-    truth, _ = frontalize(clip.landmarks / SOURCE_RESOLUTION)
+    truth, _ = frontalize(identity.landmarks)
     frontal = pipeline.motion(pipeline.encoder(clip.audio), truth[0], key)
     return {
         "AToM mouth correlation": mouth_correlation(frontal, truth),
@@ -40,11 +43,10 @@ def motion_figures(pipeline: MoDiTalker, clip, key: jax.Array) -> dict[str, floa
     }
 
 
-def video_figures(pipeline: MoDiTalker, clip, *, seed: int) -> dict[str, float]:
+def video_figures(
+    pipeline: MoDiTalker, clip, identity: Reference, *, seed: int
+) -> dict[str, float]:
     """Figures of the autoencoder and of the final video on one clip."""
-    identity = reference_from_frames(
-        clip.frames, "synthetic clip", pipeline.frames.resolution, pipeline.finder
-    )
     video = pipeline.generate(clip.audio, identity, seed=seed)
     made, share = found_again(video.frames, pipeline.finder)
     truth, _ = found_again(identity.frames, pipeline.finder)
@@ -71,9 +73,12 @@ def evaluate(
             seconds=seconds,
             resolution=SOURCE_RESOLUTION,
         )
-        row = motion_figures(pipeline, clip, jax.random.key(index))
+        identity = reference_from_frames(
+            clip.frames, "synthetic clip", pipeline.frames.resolution, pipeline.finder
+        )
+        row = motion_figures(pipeline, clip, identity, jax.random.key(index))
         if videos:
-            row |= video_figures(pipeline, clip, seed=index)
+            row |= video_figures(pipeline, clip, identity, seed=index)
         print(f"clip {index}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()), flush=True)
         rows.append(row)
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
