@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
     """Runs the config that the flags name."""
     del arguments
     # Else Orbax and TFDS report every file that they touch, between the lines of the training.
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.ERROR)
     try:
         run(
             _CONFIG.value.to_dict(),

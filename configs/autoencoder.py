@@ -63,7 +63,7 @@ def demo() -> dict:
         "l1": 0.0,
         "l2": 8.0,
         "motion": 16.0,
-        "mouth": 4.0,
+        "mouth": 8.0,
         "perceptual": 0.0,
         "latent_range": 0.1,
         "latent_noise": 0.05,
