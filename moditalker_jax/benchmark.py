@@ -62,7 +62,6 @@ def atom_rows(config: StageConfig, repeats: int) -> list[Row]:
     """One guided sampling step with cached and with uncached conditions; one training step."""
     model = build_model("atom", config.model)
     params = init_params(model, jax.random.key(0), audio_width=AUDIO_WIDTH)
-    variables = {"params": params}
     frames = model.num_frames
     x_t = jnp.zeros((2, frames, spec.NUM_LANDMARKS, 3))
     timesteps = jnp.full((2,), 500)
@@ -70,23 +69,30 @@ def atom_rows(config: StageConfig, repeats: int) -> list[Row]:
     reference = jnp.zeros((2, spec.NUM_LANDMARKS, 3))
     keep = jnp.array([True, False])
 
-    def encode(audio, reference):
+    # Parameters are arguments throughout: XLA would fold closed-over ones as constants.
+    @jax.jit
+    def encode(params, audio, reference):
         return model.apply(
-            variables, audio, reference, keep_condition=keep, method="encode_conditions"
+            {"params": params}, audio, reference, keep_condition=keep, method="encode_conditions"
         )
 
-    def cached(x_t, conditions):
-        return model.apply(variables, x_t, timesteps, conditions, method="denoise")
+    def cached(params, x_t, conditions):
+        return model.apply({"params": params}, x_t, timesteps, conditions, method="denoise")
 
-    def uncached(x_t, audio, reference):
-        return model.apply(variables, x_t, timesteps, audio, reference, keep_condition=keep)
+    def uncached(params, x_t, audio, reference):
+        return model.apply(
+            {"params": params}, x_t, timesteps, audio, reference, keep_condition=keep
+        )
 
     stage = AToMStage(model, config.loss, config.diffusion, config.sampling, data={})
     batch = {"motion": x_t[:1], "audio_features": audio[:1], "mask": jnp.ones((1, frames), bool)}
     return measure(
         {
-            "AToM sampling step, conditions cached": (cached, (x_t, encode(audio, reference))),
-            "AToM sampling step, uncached": (uncached, (x_t, audio, reference)),
+            "AToM sampling step, conditions cached": (
+                cached,
+                (params, x_t, encode(params, audio, reference)),
+            ),
+            "AToM sampling step, uncached": (uncached, (params, x_t, audio, reference)),
             "AToM training step, a window": (gradient_of(stage), (params, {}, batch)),
         },
         repeats,
@@ -117,20 +123,23 @@ def mtov_rows(config: StageConfig, autoencoder: StageConfig, repeats: int) -> li
     cache = {name: planes.to_tokens() for name in ("video", "landmark", "pose", "reference")}
     timesteps = jnp.full((1,), 500)
 
-    def cached(x_t, latents):
+    def cached(params, x_t, latents):
         conditions = (latents.landmark, latents.pose, latents.reference)
         return model.apply({"params": params}, x_t, timesteps, *conditions)
 
-    def uncached(x_t, constants, clip):
+    def uncached(params, x_t, constants, clip):
         conditions = {name: value for name, value in clip.items() if name != "video"}
-        return cached(x_t, encoder.encode(constants, conditions))
+        return cached(params, x_t, encoder.encode(constants, conditions))
 
     stage = MToVStage(model, LossConfig(), config.diffusion, config.sampling, encoder, constants)
     train = gradient_of(stage)
     return measure(
         {
-            "MToV sampling step, conditions cached": (cached, (planes, latents)),
-            "MToV sampling step, encoding each time": (uncached, (planes, constants, clip)),
+            "MToV sampling step, conditions cached": (cached, (params, planes, latents)),
+            "MToV sampling step, encoding each time": (
+                uncached,
+                (params, planes, constants, clip),
+            ),
             "MToV training step, cached latents, a clip": (train, (params, {}, cache)),
             "MToV training step, encoding on the fly": (train, (params, constants, clip)),
         },
@@ -162,12 +171,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     print(f"{jax.devices()[0].device_kind}, float32, variant {options.variant!r}")
     print(f"{'':44s} {'GFLOP':>9s} {'seconds':>9s}")
-    for rows in (
-        atom_rows(atom, options.repeats),
-        mtov_rows(mtov, autoencoder, options.repeats),
+    for measured in (
+        lambda: atom_rows(atom, options.repeats),
+        lambda: mtov_rows(mtov, autoencoder, options.repeats),
     ):
-        for name, gigaflops, seconds in rows:
-            print(f"{name:44s} {gigaflops:9.1f} {seconds:9.3f}")
+        for name, gigaflops, seconds in measured():
+            print(f"{name:44s} {gigaflops:9.1f} {seconds:9.3f}", flush=True)
     return 0
 
 
