@@ -62,7 +62,7 @@ def picture_times(rate) -> np.ndarray:
         seconds = np.cumsum(rng.uniform(1 / 60, 1 / 15, 60 * MINUTES * 30))
         seconds = np.concatenate([[0.0], seconds[seconds < 60 * MINUTES]])
     else:
-        seconds = np.arange(60 * MINUTES * rate) / float(rate)
+        seconds = np.arange(round(60 * MINUTES * rate)) / float(rate)
     return np.round(seconds * TICKS).astype(int)
 
 
