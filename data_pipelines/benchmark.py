@@ -54,8 +54,8 @@ def write_naive_files(data: Path, folder: Path, clips: int) -> list[Path]:
     return written
 
 
-class NaiveMotion:
-    """AToM's windows, read frame by frame."""
+class NaiveFiles:
+    """Random windows of clips that lie as a file a frame, as a torch data set."""
 
     def __init__(self, clips: Sequence[Path]):
         self._clips = clips
@@ -64,11 +64,19 @@ class NaiveMotion:
     def __len__(self) -> int:
         return 1_000_000
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    def window(self, index: int, num_frames: int) -> tuple[Path, int, int]:
+        """A clip, its length and the window's first frame."""
         rng = np.random.default_rng(index)
         chosen = int(rng.integers(len(self._clips)))
-        clip, length = self._clips[chosen], self._lengths[chosen]
-        start = int(rng.integers(max(length - MOTION_WINDOW, 0) + 1))
+        length = self._lengths[chosen]
+        return self._clips[chosen], length, int(rng.integers(max(length - num_frames, 0) + 1))
+
+
+class NaiveMotion(NaiveFiles):
+    """AToM's windows, read frame by frame."""
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        clip, length, start = self.window(index, MOTION_WINDOW)
         times = np.minimum(np.arange(start, start + MOTION_WINDOW), length - 1)
         steps = AUDIO_STEPS_PER_FRAME * start + np.arange(AUDIO_STEPS_PER_FRAME * MOTION_WINDOW)
         audio = np.load(clip / "audio.npy")
@@ -79,21 +87,11 @@ class NaiveMotion:
         }
 
 
-class NaiveClips:
+class NaiveClips(NaiveFiles):
     """MToV's clips with their conditions, read and drawn frame by frame."""
 
-    def __init__(self, clips: Sequence[Path]):
-        self._clips = clips
-        self._lengths = [len(list(clip.glob("*.jpg"))) for clip in clips]
-
-    def __len__(self) -> int:
-        return 1_000_000
-
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng(index)
-        chosen = int(rng.integers(len(self._clips)))
-        clip = self._clips[chosen]
-        start = int(rng.integers(self._lengths[chosen] - CLIP_FRAMES + 1))
+        clip, _, start = self.window(index, CLIP_FRAMES)
         video, drawn, poses = [], [], []
         for t in range(start, start + CLIP_FRAMES):
             frame = cv2.imread(str(clip / f"{t:05d}.jpg"))[..., ::-1]

@@ -75,13 +75,13 @@ def record_stream(
 
 def _endless(records: tf.data.Dataset, info: Any, seed: int, start: int) -> tf.data.Dataset:
     """Epoch after epoch, each in an order that its number decides, from record `start` on."""
+    if not any(True for _ in records.take(1)):
+        return records  # Epochs of nothing would never end.
     buffer = info.num_examples
     if info.num_bytes <= CACHE_BYTES:
         records = records.cache()
     else:
         buffer = max(16, SHUFFLE_BYTES * info.num_examples // info.num_bytes)
-    if not any(True for _ in records.take(1)):
-        return records  # Epochs of nothing would never end.
     first_epoch, passed = 0, 0
     if start:
         # What is counted is read but not decoded, and then cached where it fits.

@@ -38,6 +38,11 @@ class AudioEncoder(Protocol):
         """Features (2T, D) float32 of a 16 kHz waveform (n,) float32, T = `count_frames(n)`."""
 
 
+def encoder_metadata(encoder: AudioEncoder) -> dict[str, str | int]:
+    """What data sets and checkpoints remember of an encoder."""
+    return {"name": encoder.name, "width": encoder.width, "version": encoder.version}
+
+
 RELEASE_AUDIO_ENCODER = {"name": "hubert-large-ls960-ft", "width": 1024, "version": 1}
 """What the authors' release makes its features with, and `speech.encoders.HuBERTFeatures` too."""
 

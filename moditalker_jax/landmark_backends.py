@@ -6,6 +6,7 @@ backends do not mix.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,16 @@ class LandmarkBackend:
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> "LandmarkBackend":
-        """The backend that a data set's or a checkpoint's metadata remembers."""
+        """The backend that a data set's or a checkpoint's metadata remembers.
+
+        Raises:
+          InputError: it remembers no mean face, as a checkpoint that was converted without one.
+        """
+        if metadata.get("mean_face") is None:
+            raise InputError(
+                "a checkpoint was converted without the mean face of its landmarks, "
+                f"{metadata['landmark_backend']!r}; convert it again with --mean-face"
+            )
         return cls(
             metadata["landmark_backend"],
             np.asarray(metadata["mean_face"], np.float32),
@@ -39,10 +49,10 @@ class LandmarkBackend:
         )
 
     def metadata(self) -> dict[str, Any]:
-        """What travels with shards and checkpoints, as arguments of `records.dataset_metadata`."""
+        """What travels with shards and checkpoints, as plain JSON values."""
         return {
             "landmark_backend": self.name,
-            "mean_face": self.mean_face,
+            "mean_face": self.mean_face.tolist(),
             "motion_scale": self.motion_scale,
         }
 
@@ -60,6 +70,9 @@ the 28 recordings of speech that were measured a coordinate moves by 0.46 at mos
 cases), so that residuals to a first frame stay inside [-1, 1], where sampling clips them."""
 
 
+BFM_NAME, BFM_MOTION_SCALE = "deep3d-bfm/68", 10.0
+
+
 def bfm_backend(mean_face: np.ndarray) -> LandmarkBackend:
     """Landmarks of Deep3DFaceReconstruction on the BFM, which the user supplies (paper section 3).
 
@@ -75,4 +88,18 @@ def bfm_backend(mean_face: np.ndarray) -> LandmarkBackend:
         raise InputError(
             f"the mean face has shape {mean_face.shape}; give ({NUM_LANDMARKS}, 3), all finite"
         )
-    return LandmarkBackend("deep3d-bfm/68", mean_face, 10.0)
+    return LandmarkBackend(BFM_NAME, mean_face, BFM_MOTION_SCALE)
+
+
+def read_bfm_backend(path: Path) -> LandmarkBackend:
+    """`bfm_backend` of the mean face in an .npy file.
+
+    Raises:
+      InputError: the file is missing, or holds no mean face.
+    """
+    try:
+        return bfm_backend(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read as an array; give the BFM's mean face") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

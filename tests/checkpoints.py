@@ -16,7 +16,6 @@ DATA = {
     "resolution": 32,
     "audio_encoder": {"name": LogMel.name, "width": LogMel.width, "version": LogMel.version},
     **MEDIAPIPE.metadata(),
-    "mean_face": MEDIAPIPE.mean_face.tolist(),
 }
 
 

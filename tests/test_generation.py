@@ -141,6 +141,7 @@ def test_a_stage_of_another_kind_is_told(checkpoint, tmp_path):
     ("data", "told"),
     [
         ({"audio_encoder": {"name": "log_mel", "width": 80, "version": 0}}, "version 0"),
+        ({"landmark_backend": "deep3d-bfm/68", "mean_face": None}, "again with --mean-face"),
         ({"audio_encoder": {"name": "hubert", "width": 80, "version": 1}}, "'hubert' is no folder"),
     ],
 )
@@ -152,7 +153,7 @@ def test_checkpoints_of_other_data_are_told(tmp_path, data, told):
 
 def test_landmarks_of_the_bfm_come_from_the_user(tmp_path, checkpoint, pipeline, speech):
     mean = 0.5 * MEAN_FACE
-    backend = bfm_backend(mean).metadata() | {"mean_face": mean.tolist()}
+    backend = bfm_backend(mean).metadata()
     bfm = moditalker_jax.load(write_checkpoint(tmp_path / "bfm", **backend))
     face = tmp_path / "face.png"
     cv2.imwrite(str(face), np.full((64, 64, 3), 90, np.uint8))

@@ -21,7 +21,7 @@ from data_pipelines.prepare.split import held_out_videos
 from data_pipelines.prepare.work import Outcome, WorkFolder, fingerprint
 from data_pipelines.records import dataset_metadata
 from data_pipelines.shards import require_vacant
-from moditalker_jax.audio_features import AudioEncoder, get_audio_encoder
+from moditalker_jax.audio_features import AudioEncoder, encoder_metadata, get_audio_encoder
 from moditalker_jax.errors import InputError
 from moditalker_jax.faces import FaceFinder
 from moditalker_jax.landmark_backends import MEDIAPIPE
@@ -78,7 +78,7 @@ def prepare_dataset(
     require_vacant(out)
     sources = _with_splits(list(sources))
     encoder = get_audio_encoder(audio_encoder)
-    encoder_facts = {key: getattr(encoder, key) for key in ("name", "width", "version")}
+    encoder_facts = encoder_metadata(encoder)
     facts = dataclasses.asdict(settings)
     work = WorkFolder(
         out.parent / f".{out.name}.work", {"audio_encoder": encoder_facts, "settings": facts}

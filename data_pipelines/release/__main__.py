@@ -14,22 +14,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from data_pipelines.builder import write_dataset
 from data_pipelines.records import NO_AUDIO_FEATURES, dataset_metadata
 from data_pipelines.release import geneface, hdtf_frames
 from moditalker_jax.audio_features import RELEASE_AUDIO_ENCODER
-from moditalker_jax.errors import InputError, command
-from moditalker_jax.landmark_backends import LandmarkBackend, bfm_backend
+from moditalker_jax.errors import command
+from moditalker_jax.landmark_backends import read_bfm_backend
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    folder, backend = options.folder, _backend(options.mean_face)
+    folder, backend = options.folder, read_bfm_backend(options.mean_face)
     if options.data == "lrs3":
         encoder, resolution = RELEASE_AUDIO_ENCODER, 0
         splits = {
@@ -49,15 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bars = {split: tqdm(clips, desc=split, unit="clip") for split, clips in splits.items()}
     write_dataset(options.out, bars, metadata)
     return 0
-
-
-def _backend(path: Path) -> LandmarkBackend:
-    try:
-        return bfm_backend(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as an array; give the BFM's mean face") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:

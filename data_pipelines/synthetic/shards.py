@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from data_pipelines.records import PreparedClip, dataset_metadata, pcm16
 from data_pipelines.synthetic.clip import HELD_OUT_SEED, make_clip
-from moditalker_jax.audio_features import AudioEncoder, get_audio_encoder
+from moditalker_jax.audio_features import AudioEncoder, encoder_metadata, get_audio_encoder
 from moditalker_jax.faces import FaceFinder, clip_crop
 from moditalker_jax.faces.crop import crop_frames
 from moditalker_jax.landmark_backends import MEDIAPIPE
@@ -118,7 +118,7 @@ def write_shards(
             {s: clips(s, chosen) for s, chosen in utterances(speakers, clips_per_speaker).items()},
             dataset_metadata(
                 resolution=resolution,
-                audio_encoder={key: getattr(encoder, key) for key in ("name", "width", "version")},
+                audio_encoder=encoder_metadata(encoder),
                 **MEDIAPIPE.metadata(),
                 source="synthetic",
             ),
