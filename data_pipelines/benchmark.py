@@ -133,12 +133,8 @@ def our_clips(data: Path, batch_size: int) -> Iterator[Any]:
         yield {
             "video": video,
             "reference": batch["reference"],
-            "landmark_video": np.stack(
-                [landmark_video(points, resolution=video.shape[2]) for points in landmarks]
-            ),
-            "pose_video": np.stack(
-                [pose_video(*pair) for pair in zip(video, landmarks, strict=True)]
-            ),
+            "landmark_video": landmark_video(landmarks, resolution=video.shape[2]),
+            "pose_video": pose_video(video, landmarks),
         }
 
 

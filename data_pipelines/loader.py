@@ -71,7 +71,7 @@ def atom_batches(
         raise InputError(f"{directory}: holds no audio features; train AToM on other data")
     steps = spec.AUDIO_STEPS_PER_FRAME
 
-    def cut(record: Record, times: tf.Tensor, mirrored: tf.Tensor) -> Record:
+    def cut(record: Record, times: tf.Tensor, mirrored: tf.Tensor | None) -> Record:
         frontal = _mirrored_if(mirrored, record["frontal_landmarks"], sum_of_sides=0.0)
         motion = metadata["motion_scale"] * (frontal - mean_face)
         mask = times < tf.shape(frontal, tf.int64)[0]
@@ -140,10 +140,11 @@ def clip_batches(
     shards = open_shards(directory, clip_type())
     resize = _resizer(shards, resolution)
 
-    def cut(record: Record, times: tf.Tensor, mirrored: tf.Tensor) -> Record:
-        video = resize(_decode(_at_times(record["frames"], times)))
-        video = tf.where(mirrored, tf.reverse(video, axis=[2]), video)
+    def cut(record: Record, times: tf.Tensor, mirrored: tf.Tensor | None) -> Record:
+        video = resize(_decode(_at_times(record["frames"], times), num_frames))
         landmarks = _mirrored_if(mirrored, _at_times(record["landmarks"], times), sum_of_sides=1.0)
+        if mirrored is not None:
+            video = tf.cond(mirrored, lambda: tf.reverse(video, axis=[2]), lambda: video)
         return {"video": video, "landmarks": landmarks, "reference": video[0]}
 
     order_seed, window_seed = process_seeds(seed, process_index)
@@ -228,8 +229,12 @@ def _at_times(sequence: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
     return tf.gather(sequence, tf.minimum(times, last))
 
 
-def _mirrored_if(mirrored: tf.Tensor, landmarks: tf.Tensor, *, sum_of_sides: float) -> tf.Tensor:
+def _mirrored_if(
+    mirrored: tf.Tensor | None, landmarks: tf.Tensor, *, sum_of_sides: float
+) -> tf.Tensor:
     """Landmarks (T, 68, 3), left for right if `mirrored`; `sum_of_sides` is x left + x right."""
+    if mirrored is None:
+        return landmarks
     turned = tf.gather(landmarks, MIRRORED_LANDMARKS, axis=1) * [-1.0, 1.0, 1.0]
     return tf.where(mirrored, turned + [sum_of_sides, 0.0, 0.0], landmarks)
 
@@ -238,12 +243,15 @@ def _at_least(num_frames: int) -> Callable[[Record], tf.Tensor]:
     return lambda record: tf.shape(record["frames"])[0] >= num_frames
 
 
-def _decode(frames: tf.Tensor) -> tf.Tensor:
-    """JPEG bytes (T,) to uint8 (T, H, W, 3)."""
+def _decode(frames: tf.Tensor, num_frames: int | None = None) -> tf.Tensor:
+    """JPEG bytes (T,) to uint8 (T, H, W, 3); T is `num_frames` where that is known."""
 
     def decode(frame: tf.Tensor) -> tf.Tensor:
         return tf.io.decode_jpeg(frame, channels=3, dct_method="INTEGER_ACCURATE")
 
+    if num_frames is not None:
+        # A third faster than the loop below.
+        return tf.stack([decode(frame) for frame in tf.unstack(frames, num_frames)])
     return tf.map_fn(decode, frames, fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8))
 
 

@@ -126,7 +126,7 @@ def random_times(
 
 def windows_of(
     records: tf.data.Dataset,
-    cut: Callable[[Record, tf.Tensor, tf.Tensor], Record],
+    cut: Callable[[Record, tf.Tensor, tf.Tensor | None], Record],
     *,
     num_frames: int,
     length: Callable[[Record], tf.Tensor],
@@ -139,7 +139,7 @@ def windows_of(
     Args:
       records: (index, record) pairs.
       cut: takes a record, the numbers (num_frames,) of a window's frames, and whether the window
-        is to be mirrored.
+        is to be mirrored; None where no window ever is.
       num_frames: length of a window; a shorter clip has one choice, frame 0.
       length: the frames in a record.
       seed: of the starts and strides.
@@ -151,10 +151,12 @@ def windows_of(
         frames = tf.cast(length(record), tf.int64)
         if seed is None:
             start = tf.maximum(frames - num_frames, 0) // 2
-            return cut(record, start + tf.range(num_frames, dtype=tf.int64), tf.constant(False))
+            return cut(record, start + tf.range(num_frames, dtype=tf.int64), None)
         times = random_times(frames, num_frames, max_stride, seed, index)
-        coin = tf.random.stateless_uniform((), [tf.constant(seed + 2, tf.int64), index]) < 0.5
-        return cut(record, times, tf.logical_and(mirror, coin))
+        if not mirror:
+            return cut(record, times, None)
+        coin = tf.random.stateless_uniform((), [tf.constant(seed + 2, tf.int64), index])
+        return cut(record, times, coin < 0.5)
 
     return records.map(window, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 

@@ -17,12 +17,12 @@ def landmark_video(
     """White discs at the landmarks on black.
 
     Args:
-      landmarks: (T, 68, 2 or 3), x and y in units of the frame's width.
+      landmarks: (..., T, 68, 2 or 3), x and y in units of the frame's width.
       resolution: side of the frames in pixels.
       disc_radius: in pixels; None scales the paper's 3 px at 256 px.
 
     Returns:
-      uint8 (T, resolution, resolution, 3).
+      uint8 (..., T, resolution, resolution, 3).
     """
     if disc_radius is None:
         disc_radius = PAPER_DISC_RADIUS * resolution / PAPER_RESOLUTION
@@ -33,7 +33,7 @@ def pose_video(video: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """The frames with everything below the base of the nose (landmark 33) black.
 
     Args:
-      video: uint8 (T, H, W, 3).
-      landmarks: (T, 68, 2 or 3) in units of the frame's width.
+      video: uint8 (..., T, H, W, 3).
+      landmarks: (..., T, 68, 2 or 3) in units of the frame's width.
     """
-    return mask_below_nose(video, landmarks[..., :2] * video.shape[2])
+    return mask_below_nose(video, landmarks[..., :2] * video.shape[-2])

@@ -128,40 +128,44 @@ def draw_landmarks(landmarks_xy: np.ndarray, resolution: int, radius: float = 3.
     truncated towards zero, as the release does).
 
     Args:
-      landmarks_xy: (T, N, 2) in pixels, y down; discs may reach over the edge; points that are
+      landmarks_xy: (..., N, 2) in pixels, y down; discs may reach over the edge; points that are
         not finite are left out.
       resolution: side of the frames.
       radius: in pixels; the paper's 3 at 256 is 1.5 at 128.
 
     Returns:
-      uint8 (T, resolution, resolution, 3).
+      uint8 (..., resolution, resolution, 3).
     """
     reach = np.arange(-int(radius), int(radius) + 1)
     dx, dy = np.meshgrid(reach, reach)
     inside = dx**2 + dy**2 <= radius**2
     offsets = np.stack([dx[inside], dy[inside]], axis=-1)
 
-    frames = np.zeros((len(landmarks_xy), resolution, resolution, 3), np.uint8)
-    frame, point = np.nonzero(np.isfinite(landmarks_xy).all(axis=-1))
+    *leading, points, _ = landmarks_xy.shape
+    points_xy = landmarks_xy.reshape(-1, points, 2)
+    frames = np.zeros((len(points_xy), resolution, resolution, 3), np.uint8)
+    frame, point = np.nonzero(np.isfinite(points_xy).all(axis=-1))
     # Far points are brought near the edge first: they stay outside and cannot overflow.
-    centres = np.clip(landmarks_xy[frame, point], -2.0 * resolution, 3.0 * resolution)
+    centres = np.clip(points_xy[frame, point], -2.0 * resolution, 3.0 * resolution)
     pixels = centres.astype(np.int64)[:, None] + offsets
     visible = ((pixels >= 0) & (pixels < resolution)).all(axis=-1)
     x, y = pixels[visible].T
     frames[np.broadcast_to(frame[:, None], visible.shape)[visible], y, x] = 255
-    return frames
+    return frames.reshape(*leading, resolution, resolution, 3)
 
 
 def mask_below_nose(frames: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Pose frames: black from the row of the nose's base (landmark 33) down (section 4.3).
 
     Args:
-      frames: (T, H, W, C); a copy is returned.
-      landmarks: (T, 68, 2 or 3) in pixels of the frames, y down.
+      frames: (..., H, W, C); a copy is returned.
+      landmarks: (..., 68, 2 or 3) in pixels of the frames, y down.
     """
-    cut = np.asarray(landmarks)[:, NOSE_BASE, 1].astype(np.int64)
-    below = np.arange(frames.shape[1]) >= cut[:, None]
-    return np.where(below[:, :, None, None], np.zeros((), frames.dtype), frames)
+    masked = frames.copy()
+    cuts = np.asarray(landmarks)[..., NOSE_BASE, 1].astype(np.int64)
+    for index, cut in np.ndenumerate(cuts):
+        masked[index][max(cut, 0) :] = 0
+    return masked
 
 
 def fill_missing_landmarks(landmarks: np.ndarray) -> np.ndarray:

@@ -35,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if layout is None:
         record = {}
         sources = [
-            SourceVideo(name=name, speaker=name, path=path)
+            SourceVideo(
+                name=name,
+                speaker=name.split("/")[0] if options.speaker_folders else name,
+                path=path,
+            )
             for name, path in list_videos(options.videos).items()
         ]
     else:
@@ -90,6 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, help="folder to write; new or empty")
     parser.add_argument(
         "--dataset", choices=sorted(LAYOUTS), help="read a folder as this published data set's"
+    )
+    parser.add_argument(
+        "--speaker-folders",
+        action="store_true",
+        help="each folder inside a given one holds the videos of one speaker",
     )
     parser.add_argument(
         "--resolution", type=_resolution, help="side of the square pictures; default 256"

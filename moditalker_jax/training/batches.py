@@ -76,24 +76,12 @@ class StageBatches:
                     "video": clips["video"],
                     "reference": clips["reference"],
                     "landmark_video": self._landmark_video(clips),
-                    "pose_video": np.stack(
-                        [
-                            pose_video(video, landmarks)
-                            for video, landmarks in zip(
-                                clips["video"], clips["landmarks"], strict=True
-                            )
-                        ]
-                    ),
+                    "pose_video": pose_video(clips["video"], clips["landmarks"]),
                 }
 
     def _landmark_video(self, clips: Batch) -> np.ndarray:
-        return np.stack(
-            [
-                landmark_video(
-                    landmarks,
-                    resolution=clips["video"].shape[2],
-                    disc_radius=self._config.data.disc_radius,
-                )
-                for landmarks in clips["landmarks"]
-            ]
+        return landmark_video(
+            clips["landmarks"],
+            resolution=clips["video"].shape[2],
+            disc_radius=self._config.data.disc_radius,
         )
