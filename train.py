@@ -11,12 +11,15 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from moditalker_jax.errors import InputError
+from moditalker_jax.training.preemption import EXIT_STATUS, Preempted
 from moditalker_jax.training.run import run
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "configs/STAGE.py[:VARIANT]")
 _DIRECTORY = flags.DEFINE_string("directory", None, "Shards to train on; default: the config's.")
 _START_FROM = flags.DEFINE_string("start_from", None, "Trained stages that new runs start from.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; resumes what it holds.")
+_RESUME_AT = flags.DEFINE_integer("resume_at", None, "Go on from this step's checkpoint.")
+_PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of some steps to WORKDIR/profile.")
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -31,9 +34,14 @@ def main(arguments: list[str]) -> None:
             Path(_WORKDIR.value),
             directory=_DIRECTORY.value,
             start_from=_START_FROM.value and Path(_START_FROM.value),
+            resume_at=_RESUME_AT.value,
+            profile=_PROFILE.value,
         )
     except InputError as error:
         sys.exit(f"error: {error}")
+    except Preempted as notice:
+        print(notice, file=sys.stderr)
+        sys.exit(EXIT_STATUS)
 
 
 if __name__ == "__main__":

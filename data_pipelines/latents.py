@@ -13,7 +13,13 @@ import numpy as np
 
 from data_pipelines.quiet_tensorflow import tf, tfds
 from data_pipelines.shards import Example, RecordType, open_shards, write_shards
-from data_pipelines.streams import Remainder, numpy_batches, process_seeds, record_stream
+from data_pipelines.streams import (
+    Remainder,
+    numpy_batches,
+    process_seeds,
+    record_stream,
+    window_name,
+)
 
 LATENT_NAMES = ("video", "landmark", "pose", "reference")
 """Z, Z_L, Z_P and Z_I of the paper's figure 2."""
@@ -120,7 +126,7 @@ def latent_batches(
         `loader.atom_batches`.
 
     Yields:
-      for each of `LATENT_NAMES` a float32 array (B, L, C).
+      name (B,) bytes, "CLIP@FIRST_FRAME", and for each of `LATENT_NAMES` a float32 array (B, L, C).
 
     Raises:
       InputError: no latent shards, no such split, or nothing in it.
@@ -130,14 +136,17 @@ def latent_batches(
     records = record_stream(
         shards,
         split,
-        LATENT_NAMES,
+        ("name", "start", *LATENT_NAMES),
         seed=order_seed,
         start=start * batch_size,
         process_index=process_index,
         process_count=process_count,
     )
     elements = records.map(
-        lambda _, record: {name: tf.cast(record[name], tf.float32) for name in LATENT_NAMES}
+        lambda _, record: {
+            "name": window_name(record["name"], record["start"]),
+            **{name: tf.cast(record[name], tf.float32) for name in LATENT_NAMES},
+        }
     )
     nothing = f"{directory}: split {split!r} holds no latents; write it again"
     return numpy_batches(elements, batch_size, remainder=remainder, nothing=nothing)

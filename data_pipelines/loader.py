@@ -18,6 +18,7 @@ from data_pipelines.streams import (
     numpy_batches,
     process_seeds,
     record_stream,
+    window_name,
     windows_of,
 )
 from moditalker_jax import spec
@@ -57,8 +58,9 @@ def atom_batches(
       process_index, process_count: which share of the split is read.
 
     Yields:
-      motion (B, T, 68, 3) float32 = motion_scale * (frontal landmarks - mean face),
-      audio_features (B, 2T, D) float32, mask (B, T) bool, True where there is a real frame.
+      name (B,) bytes, "CLIP@FIRST_FRAME", motion (B, T, 68, 3) float32 = motion_scale * (frontal
+      landmarks - mean face), audio_features (B, 2T, D) float32, mask (B, T) bool, True where there
+      is a real frame.
 
     Raises:
       InputError: no data set, no such split, or nothing in it.
@@ -78,6 +80,7 @@ def atom_batches(
         audio_times = steps * times[0] + tf.range(steps * num_frames, dtype=tf.int64)
         audio = _at_times(record["audio_features"], audio_times)
         return {
+            "name": window_name(record["name"], times[0]),
             "motion": _at_times(motion, times),
             "audio_features": tf.ensure_shape(audio, (steps * num_frames, width)),
             "mask": mask,
@@ -88,7 +91,7 @@ def atom_batches(
         record_stream(
             shards,
             split,
-            ("frontal_landmarks", "audio_features"),
+            ("name", "frontal_landmarks", "audio_features"),
             seed=order_seed,
             start=start * batch_size,
             process_index=process_index,
@@ -131,8 +134,8 @@ def clip_batches(
       max_frame_stride: random windows take every s-th frame, s random up to this: more motion.
 
     Yields:
-      video (B, T, R, R, 3) uint8, landmarks (B, T, 68, 3) float32 in units of the frame's width,
-      reference (B, R, R, 3) uint8, the window's first frame.
+      name (B,) bytes, "CLIP@FIRST_FRAME", video (B, T, R, R, 3) uint8, landmarks (B, T, 68, 3)
+      float32 in units of the frame's width, reference (B, R, R, 3) uint8, the window's first frame.
 
     Raises:
       InputError: no data set, no such split, or no clip in it is long enough.
@@ -145,14 +148,15 @@ def clip_batches(
         landmarks = _mirrored_if(mirrored, _at_times(record["landmarks"], times), sum_of_sides=1.0)
         if mirrored is not None:
             video = tf.cond(mirrored, lambda: tf.reverse(video, axis=[2]), lambda: video)
-        return {"video": video, "landmarks": landmarks, "reference": video[0]}
+        name = window_name(record["name"], times[0])
+        return {"name": name, "video": video, "landmarks": landmarks, "reference": video[0]}
 
     order_seed, window_seed = process_seeds(seed, process_index)
     windows = windows_of(
         record_stream(
             shards,
             split,
-            ("frames", "landmarks"),
+            ("name", "frames", "landmarks"),
             seed=order_seed,
             start=start * batch_size,
             keep=_at_least(num_frames),

@@ -161,6 +161,11 @@ def windows_of(
     return records.map(window, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
+def window_name(clip: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+    """What messages call the window of a clip that starts at a frame: "CLIP@FRAME"."""
+    return tf.strings.join([clip, tf.strings.as_string(start)], separator="@")
+
+
 def numpy_batches(
     elements: tf.data.Dataset, batch_size: int, *, remainder: Remainder, nothing: str
 ) -> Iterator[dict[str, np.ndarray]]:

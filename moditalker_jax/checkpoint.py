@@ -5,6 +5,7 @@ reads only the averaged parameters; an exported model is a workdir with nothing 
 """
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,32 +24,79 @@ def _folder(workdir: Path) -> Path:
     return workdir.absolute() / CHECKPOINTS
 
 
+def _manager_options(**options: Any) -> ocp.CheckpointManagerOptions:
+    return ocp.CheckpointManagerOptions(best_fn=_loss, best_mode="min", **options)
+
+
+def _loss(metrics: dict[str, float]) -> float:
+    return metrics["loss"]
+
+
+def set_newer_aside(workdir: Path, step: int) -> None:
+    """Moves the checkpoints after `step` to `workdir/set_aside`, so that a run goes on from it.
+
+    Raises:
+      InputError: there is no checkpoint of that step.
+    """
+    steps = {int(p.name): p for p in _folder(workdir).glob("*") if p.name.isdigit()}
+    if step not in steps:
+        found = ", ".join(map(str, sorted(steps))) or "none"
+        raise InputError(f"{workdir} has no checkpoint of step {step}; it has {found}")
+    aside = workdir / "set_aside"
+    for newer in (n for n in steps if n > step):
+        aside.mkdir(exist_ok=True)
+        target = aside / str(newer)
+        if target.exists():
+            shutil.rmtree(target)
+        steps[newer].rename(target)
+
+
 class Checkpointer:
-    """Writes and restores a run's states, keeping the newest few; saving is asynchronous."""
+    """Writes and restores a run's states; saving is asynchronous.
+
+    The newest few are kept, and beside them the one with the lowest held-out loss.
+    """
 
     def __init__(self, workdir: Path, *, keep: int):
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep)
-        self._manager = ocp.CheckpointManager(_folder(workdir), options=options)
+        policies = ocp.checkpoint_managers
+        best = policies.BestN(
+            get_metric_fn=_loss, reverse=True, n=1, keep_checkpoints_without_metrics=False
+        )
+        kept = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
+        self._manager = ocp.CheckpointManager(
+            _folder(workdir), options=_manager_options(preservation_policy=kept)
+        )
 
     def latest_step(self) -> int | None:
         """The newest complete checkpoint's step, or None."""
         return self._manager.latest_step()
 
-    def save(self, step: int, train_state: Any, ema_params: Any) -> None:
-        """Starts writing a checkpoint; Orbax writes aside and renames."""
+    def save(
+        self, step: int, train_state: Any, ema_params: Any, *, held_out_loss: float | None = None
+    ) -> None:
+        """Starts writing a checkpoint; Orbax writes aside and renames.
+
+        Args:
+          step: its number; a step that is there already is left as it is.
+          train_state, ema_params: what it holds.
+          held_out_loss: by which the best one is known, where it was measured at this step.
+        """
+        if step in self._manager.all_steps():
+            return
         self._manager.save(
             step,
             args=ocp.args.Composite(
                 train_state=ocp.args.StandardSave(train_state),
                 ema_params=ocp.args.StandardSave(ema_params),
             ),
+            metrics=None if held_out_loss is None else {"loss": held_out_loss},
         )
 
     def restore(self, step: int, train_state: Any, ema_params: Any) -> tuple[Any, Any]:
         """The state at `step`, in the shapes and shardings of the (abstract) states given.
 
         Raises:
-          InputError: the checkpoint does not fit: it belongs to other settings.
+          InputError: the checkpoint is damaged or belongs to other settings.
         """
         try:
             restored = self._manager.restore(
@@ -58,10 +106,17 @@ class Checkpointer:
                     ema_params=ocp.args.StandardRestore(ema_params),
                 ),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # Orbax and TensorStore tell damage in many ways.
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
+            earlier = sorted(s for s in self._manager.all_steps() if s < step)
+            mend = (
+                f"go on from an earlier one with --resume_at={earlier[-1]}"
+                if earlier
+                else "choose another --workdir"
+            )
             raise InputError(
-                f"{self._manager.directory}/{step} does not fit this config: it was written with "
-                "other model or optimizer settings (choose another --workdir)"
+                f"{self._manager.directory}/{step} cannot be read ({reason}): it is damaged, or "
+                f"was written with other settings; {mend}"
             ) from error
         return restored.train_state, restored.ema_params
 
@@ -71,12 +126,13 @@ class Checkpointer:
         self._manager.close()
 
 
-def load_params(workdir: Path, abstract_params: Any) -> Any:
+def load_params(workdir: Path, abstract_params: Any, *, best: bool = False) -> Any:
     """The averaged parameters of a stage's newest checkpoint, on the default device.
 
     Args:
       workdir: a training workdir or an exported stage.
       abstract_params: pytree of `jax.ShapeDtypeStruct`, as from `jax.eval_shape`.
+      best: those of the checkpoint with the lowest held-out loss instead.
 
     Raises:
       InputError: there is no checkpoint, or it does not fit the model in `config.json`.
@@ -88,8 +144,8 @@ def load_params(workdir: Path, abstract_params: Any) -> Any:
     target = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), abstract_params
     )
-    with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True)) as m:
-        step = m.latest_step()
+    with ocp.CheckpointManager(folder, options=_manager_options(read_only=True)) as m:
+        step = m.best_step() if best else m.latest_step()
         if step is None:
             raise InputError(f"{workdir} holds no checkpoint yet: train the stage first (train.py)")
         try:
@@ -116,8 +172,10 @@ class TrainedStage:
     params: Any
 
 
-def load_stage(workdir: Path, *, stage: str) -> TrainedStage:
+def load_stage(workdir: Path, *, stage: str, best: bool = False) -> TrainedStage:
     """Loads what `train.py` or the export command left in `workdir`.
+
+    The newest parameters, or with `best` those of the lowest held-out loss.
 
     Raises:
       InputError: no checkpoint directory, or one of another stage.
@@ -127,7 +185,7 @@ def load_stage(workdir: Path, *, stage: str) -> TrainedStage:
         raise InputError(f"{workdir} holds a checkpoint of stage {config.stage!r}, not {stage!r}")
     model = build_model(stage, config.model)
     shapes = abstract_params(model, audio_width=data["audio_encoder"]["width"])
-    return TrainedStage(config, data, model, load_params(workdir, shapes))
+    return TrainedStage(config, data, model, load_params(workdir, shapes, best=best))
 
 
 def save_params(workdir: Path, params: Any, *, step: int = 0) -> None:

@@ -87,10 +87,32 @@ class OptimizerConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """How the devices of all processes share the work; the batch is split over all of them.
+
+    Attributes:
+      data: devices along the axis that splits the batch alone; -1 is all that `fsdp` leaves.
+      fsdp: devices along the axis that also splits parameters, their average and the optimizer's
+        state: each keeps a part, and gathers an array when the step needs it.
+      min_sharded_size: arrays of fewer numbers are whole on every device.
+    """
+
+    data: int = -1
+    fsdp: int = 1
+    min_sharded_size: int = 65_536
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """Length, bookkeeping and averaging of a run.
 
     Attributes:
+      batch_size: of one update, over all processes.
+      accumulate_steps: an update's batch goes through the network in this many parts, one after
+        the other, to save memory.
+      max_skipped_steps: updates whose loss or gradient is not finite are left out; one more than
+        this many stops the run.
+      keep_checkpoints: the newest this many stay, and beside them the best one.
       ema: "constant" decay (AToM), "warmup" decay min(d, (1+n)/(10+n)) (MToV), or "none".
       ema_every: steps between EMA updates (the release's MToV: 25).
     """
@@ -98,6 +120,8 @@ class TrainingConfig:
     batch_size: int
     num_steps: int
     seed: int = 0
+    accumulate_steps: int = 1
+    max_skipped_steps: int = 0
     ema: Literal["none", "constant", "warmup"] = "constant"
     ema_decay: float = 0.9999
     ema_every: int = 1
@@ -160,6 +184,7 @@ class StageConfig:
     data: DataConfig
     optimizer: OptimizerConfig
     training: TrainingConfig
+    mesh: MeshConfig = MeshConfig()
     loss: LossConfig = LossConfig()
     diffusion: DiffusionConfig | None = None
     sampling: SamplingConfig | None = None
@@ -173,6 +198,7 @@ _SECTIONS = {
     "data": DataConfig,
     "optimizer": OptimizerConfig,
     "training": TrainingConfig,
+    "mesh": MeshConfig,
     "loss": LossConfig,
     "diffusion": DiffusionConfig,
     "sampling": SamplingConfig,
@@ -206,7 +232,7 @@ def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, section in _SECTIONS.items():
         if name in values:
             filled[name] = _defaults(section) | dict(values[name])
-        elif name == "loss":
+        elif name in ("loss", "mesh"):
             filled[name] = _defaults(section)
         else:
             filled.pop(name, None)

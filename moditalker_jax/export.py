@@ -16,17 +16,18 @@ from moditalker_jax.config import STAGES, write_config
 from moditalker_jax.errors import InputError, command
 
 
-def export(run: Path, out: Path, *, dtype: jnp.dtype = jnp.float32) -> None:
+def export(run: Path, out: Path, *, dtype: jnp.dtype = jnp.float32, best: bool = False) -> None:
     """Writes each stage of `run` to `out` as a workdir with nothing but averaged parameters.
 
-    Stored as float16 they take half the space; loading makes float32 of them again.
+    Stored as float16 they take half the space; loading makes float32 of them again. With `best`
+    they are those of each stage's lowest held-out loss, else the newest.
 
     Raises:
       InputError: a stage is missing, or `out` exists already.
     """
     if out.exists():
         raise InputError(f"{out} exists already: choose another --out")
-    stages = {name: load_stage(run / name, stage=name) for name in STAGES}
+    stages = {name: load_stage(run / name, stage=name, best=best) for name in STAGES}
     aside = out.with_name(out.name + ".part")
     for name, stage in stages.items():
         (aside / name).mkdir(parents=True)
@@ -43,8 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, help="directory of the four stages")
     parser.add_argument("--out", type=Path, required=True, help="directory to write")
     parser.add_argument("--float16", action="store_true", help="store half the bytes")
+    parser.add_argument(
+        "--best", action="store_true", help="take the checkpoints of the lowest held-out loss"
+    )
     options = parser.parse_args(arguments)
-    export(options.run, options.out, dtype=jnp.float16 if options.float16 else jnp.float32)
+    dtype = jnp.float16 if options.float16 else jnp.float32
+    export(options.run, options.out, dtype=dtype, best=options.best)
     return 0
 
 

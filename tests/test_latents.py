@@ -59,7 +59,7 @@ def test_one_pass_gives_every_window_to_half_precision(shards):
     assert [len(batch["video"]) for batch in batches] == [2, 2]
     seen = []
     for batch in batches:
-        assert set(batch) == set(LATENT_NAMES)
+        assert set(batch) == {"name", *LATENT_NAMES}
         for i, video in enumerate(batch["video"]):
             seen.append(index_of(video))
             for name in LATENT_NAMES:

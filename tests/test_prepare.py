@@ -11,6 +11,7 @@ import pytest
 
 from data_pipelines.builder import load_metadata
 from data_pipelines.datasets.base import SourceVideo
+from data_pipelines.folds import read_speech_clips
 from data_pipelines.loader import atom_batches, clip_batches
 from data_pipelines.prepare.__main__ import main
 from data_pipelines.prepare.batch import prepare_dataset
@@ -201,9 +202,13 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
 
 
 def test_the_command_prepares_a_talking_head(tmp_path, talking_head, capsys):
-    out = tmp_path / "shards"
-    assert main(["--out", str(out), "--resolution", "64", "--workers", "0", str(talking_head)]) == 0
+    out, people = tmp_path / "shards", tmp_path / "people"
+    (people / "ann").mkdir(parents=True)
+    (people / "ann" / "clip.mp4").write_bytes(talking_head.read_bytes())
+    options = ["--resolution", "64", "--workers", "0", "--speaker-folders"]
+    assert main(["--out", str(out), *options, str(people)]) == 0
     assert "prepared 1 of 1; 3.4 s train, 1.0 s validation" in capsys.readouterr().out
     batch = next(atom_batches(out, "train", batch_size=1, seed=0, num_frames=32))
     assert np.abs(batch["motion"]).max() < 3
     assert batch["audio_features"].shape == (1, 64, 80)
+    assert [clip.speaker for clip in read_speech_clips(out)] == ["ann"]

@@ -18,6 +18,14 @@ def _masked_mean(values: Array, mask: Array | None) -> Array:
     return (frame_means * weights).sum() / jnp.maximum(weights.sum(), 1)
 
 
+def _mean_over_time(values: Array, mask: Array) -> Array:
+    """(B, ...) means of (B, T, ...) over the frames where (B, T) `mask` is true; 0 if none is."""
+    weights = mask.astype(values.dtype)
+    sums = jnp.einsum("bt...,bt->b...", values, weights)
+    counts = jnp.maximum(weights.sum(axis=1), 1)
+    return sums / counts.reshape(-1, *[1] * (sums.ndim - 1))
+
+
 def atom_loss(
     x0_prediction: Array,
     x0: Array,
@@ -25,8 +33,12 @@ def atom_loss(
     *,
     reconstruction_weight: float = 7.5,
     velocity_weight: float = 1.5,
+    motion_weight: float = 0.0,
 ) -> dict[str, Array]:
     """AToM's loss: squared error of the landmark residuals and of their frame differences.
+
+    The third term, not in the paper, is the squared error of how the residuals differ from their
+    mean over time: where a face rests is hard to foresee and would otherwise drown how it moves.
 
     Args:
       x0_prediction: (B, T, N, 3), the network's estimate of `x0`.
@@ -34,18 +46,23 @@ def atom_loss(
       mask: (B, T), true where a frame exists; a velocity needs both of its frames.
       reconstruction_weight: of the first term (7.5 in the release).
       velocity_weight: of the second (1.5).
+      motion_weight: of the third.
 
     Returns:
-      Scalars "reconstruction" and "velocity", each times its weight, and "loss", their sum.
+      Scalars "reconstruction", "velocity" and "motion", each times its weight, and "loss", their
+      sum.
     """
     error = x0_prediction - x0
     both = None if mask is None else mask[:, 1:] * mask[:, :-1]
     reconstruction = reconstruction_weight * _masked_mean(error**2, mask)
     velocity = velocity_weight * _masked_mean(jnp.diff(error, axis=1) ** 2, both)
+    resting = error.mean(axis=1) if mask is None else _mean_over_time(error, mask)  # (B, N, 3)
+    motion = motion_weight * _masked_mean((error - resting[:, None]) ** 2, mask)
     return {
-        "loss": reconstruction + velocity,
+        "loss": reconstruction + velocity + motion,
         "reconstruction": reconstruction,
         "velocity": velocity,
+        "motion": motion,
     }
 
 

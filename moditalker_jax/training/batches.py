@@ -23,7 +23,11 @@ class StageBatches:
 
     def __init__(self, config: StageConfig, *, latents: Path):
         self._config, self._latents = config, latents
-        self._batch_size = local_batch_size(config.training.batch_size, make_mesh())
+        self._batch_size = local_batch_size(
+            config.training.batch_size,
+            make_mesh(config.mesh),
+            accumulate_steps=config.training.accumulate_steps,
+        )
 
     def train(self, start_step: int) -> Iterator[Batch]:
         """Endless batches from the one of `start_step` on: a resumed run sees the very next."""
@@ -65,19 +69,20 @@ class StageBatches:
         """Only what the stage reads, so that nothing is drawn or moved to the device in vain."""
         match self._config.stage:
             case "autoencoder":
-                return {"video": clips["video"], "landmarks": clips["landmarks"]}
+                read = {"video": clips["video"], "landmarks": clips["landmarks"]}
             case "landmark_autoencoder":
-                return {
+                read = {
                     "landmark_video": self._landmark_video(clips),
                     "landmarks": clips["landmarks"],
                 }
             case _:
-                return {
+                read = {
                     "video": clips["video"],
                     "reference": clips["reference"],
                     "landmark_video": self._landmark_video(clips),
                     "pose_video": pose_video(clips["video"], clips["landmarks"]),
                 }
+        return {"name": clips["name"], **read}
 
     def _landmark_video(self, clips: Batch) -> np.ndarray:
         return landmark_video(

@@ -1,6 +1,5 @@
-"""The one training loop: any stage, any number of devices, resumable."""
+"""The one training loop: any stage, any number of devices and processes, resumable."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,19 +7,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from moditalker_jax.checkpoint import Checkpointer
 from moditalker_jax.config import StageConfig
-from moditalker_jax.models.build import count_params
 from moditalker_jax.training import sharding
-from moditalker_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from moditalker_jax.training.preemption import Preempted, PreemptionNotice
+from moditalker_jax.training.reporting import Reporter, summary_table
 from moditalker_jax.training.stages.base import Batch, Stage
-from moditalker_jax.training.state import TrainState, make_train_step, trainable_mask
+from moditalker_jax.training.state import make_training
+from moditalker_jax.training.step_log import StepLog
 
 TrainBatches = Callable[[int], Iterator[Batch]]
 EvaluationBatches = Callable[[], Iterator[Batch]]
+
+NAMES = "name"
+"""Key of a batch under which its elements' names travel: for messages, not for the network."""
+
+PROFILED_STEPS = (5, 10)
+"""After the start: the first steps still warm up."""
 
 
 def train(
@@ -31,6 +36,7 @@ def train(
     train_batches: TrainBatches,
     evaluation_batches: EvaluationBatches,
     start_params: Any = None,
+    profile: bool = False,
 ) -> dict[str, float]:
     """Trains until `config.training.num_steps`, from the newest checkpoint if there is one.
 
@@ -41,150 +47,135 @@ def train(
       train_batches: given the step to start at, endless batches of this process's numpy arrays.
       evaluation_batches: one pass over held-out batches.
       start_params: trained parameters to start from in place of fresh ones.
+      profile: write a trace of some steps to `profile/`.
 
     Returns:
       The last evaluation's metrics.
+
+    Raises:
+      InputError: the checkpoint is damaged, the batch does not divide by the devices, or too many
+        updates were not finite.
+      Preempted: SIGTERM came; the state is saved.
     """
     settings = config.training
-    mesh = sharding.make_mesh()
+    mesh = sharding.make_mesh(config.mesh)
     everywhere = sharding.replicated(mesh)
-    key = jax.random.key(settings.seed)
-    init_key, step_key, evaluation_key = jax.random.split(key, 3)
+    init_key, step_key, evaluation_key = jax.random.split(jax.random.key(settings.seed), 3)
 
-    params = stage.init_params(init_key)
-    trainable = trainable_mask(params, config.frozen)
-    if start_params is not None:
-        # What is frozen belongs to the stage that this one rests on, not to the start.
-        params = jax.tree.map(
-            lambda train, own, start: start if train else own, trainable, params, start_params
-        )
-    params = jax.device_put(params, everywhere)
-    optimizer = make_optimizer(config.optimizer, settings.num_steps, trainable=trainable)
-    state = TrainState(jnp.zeros((), jnp.int32), params, jax.jit(optimizer.init)(params))
-    state = jax.device_put(state, everywhere)
-    # A copy, since the step gives away the buffers of both.
-    ema_params = jax.tree.map(jnp.copy, params)
+    state, ema_params, train_step = make_training(stage, config, mesh, init_key, start_params)
     constants = jax.device_put(stage.constants, everywhere)
-
     checkpointer = Checkpointer(workdir, keep=settings.keep_checkpoints)
     if (latest := checkpointer.latest_step()) is not None:
         state, ema_params = checkpointer.restore(latest, state, ema_params)
     start = int(state.step)
 
-    train_step = jax.jit(
-        make_train_step(stage, optimizer, settings, trainable), donate_argnums=(0, 1)
-    )
+    report = Reporter(config.stage, workdir)
+    report.line(f"{mesh.size} device(s), step {start} of {settings.num_steps}")
     evaluate = jax.jit(
         lambda p, c, b, k: stage.loss(p, c, b, k, jnp.asarray(settings.num_steps), train=False)[1]
     )
-    learning_rate = learning_rate_schedule(config.optimizer, settings.num_steps)
-    main_process = jax.process_index() == 0
-    writer = SummaryWriter(str(workdir / "tensorboard")) if main_process else None
-    report = _Reporter(config.stage, writer)
-    report.line(
-        f"{count_params(params):,} parameters, {mesh.size} device(s), step {start} of "
-        f"{settings.num_steps}"
+    evaluation = _Evaluation(
+        stage, evaluate, constants, evaluation_batches, evaluation_key, mesh, report, settings
     )
-
-    batches = train_batches(start)
+    steps = StepLog(config, report, checkpointer)
     metrics: dict[str, float] = {}
-    since, waited, steps = time.perf_counter(), 0.0, 0
+    compiled = None
+    batches = train_batches(start)
     progress = tqdm(
         range(start, settings.num_steps),
         desc=config.stage,
         initial=start,
         total=settings.num_steps,
-        disable=not main_process,
+        disable=jax.process_index() != 0,
         mininterval=1.0,
     )
-    for step in progress:
-        asked = time.perf_counter()
-        batch = sharding.shard_batch(next(batches), mesh)
-        waited += time.perf_counter() - asked
-        state, ema_params, step_metrics = train_step(state, ema_params, constants, batch, step_key)
-        done, steps = step + 1, steps + 1
-        last = done == settings.num_steps
-        if done % settings.log_every == 0 or last:
-            scalars = {name: float(value) for name, value in step_metrics.items()}
-            elapsed = time.perf_counter() - since
-            scalars["learning_rate"] = float(learning_rate(step))
-            scalars["data_wait_share"] = waited / elapsed
-            scalars["seconds_per_step"] = elapsed / steps
-            report.scalars("train", scalars, done)
-            progress.set_postfix(loss=f"{scalars['loss']:.4f}", refresh=False)
-            since, waited, steps = time.perf_counter(), 0.0, 0
-        if done % settings.evaluate_every == 0 or last:
-            metrics = _evaluate(
-                stage,
-                evaluate,
-                ema_params,
-                constants,
-                evaluation_batches(),
-                evaluation_key,
-                mesh,
-                report,
-                done,
-                settings.evaluation_batches,
+    with PreemptionNotice() as preemption:
+        for step in progress:
+            with steps.waiting():
+                batch = dict(next(batches))
+                names = batch.pop(NAMES, None)
+                batch = sharding.shard_batch(batch, mesh)
+            if compiled is None:
+                lowered = train_step.lower(state, ema_params, constants, batch, step_key)
+                compiled = lowered.compile()
+                report.line(summary_table(state.params, compiled))
+                steps.restart_clock()
+            if profile and step - start == PROFILED_STEPS[0]:
+                jax.profiler.start_trace(str(workdir / "profile"))
+            state, ema_params, step_metrics = compiled(
+                state, ema_params, constants, batch, step_key
             )
-            since, waited, steps = time.perf_counter(), 0.0, 0
-        if done % settings.checkpoint_every == 0 or last:
-            checkpointer.save(done, state, ema_params)
+            if profile and step - start == PROFILED_STEPS[1]:
+                jax.block_until_ready(state)
+                jax.profiler.stop_trace()
+            done = step + 1
+            steps.add(done, step_metrics, names)
+            last, preempted = done == settings.num_steps, preemption.reached(done)
+            evaluates = (done % settings.evaluate_every == 0 or last) and not preempted
+            saves = done % settings.checkpoint_every == 0 or last or preempted
+            if done % settings.log_every == 0 or evaluates or saves:
+                progress.set_postfix(loss=f"{steps.check():.4f}", refresh=False)
+            if done % settings.log_every == 0 or last:
+                steps.report(done)
+            if evaluates:
+                metrics = evaluation(ema_params, done)
+            if saves:
+                # Events first: what is resumed later must not lack the history before it.
+                report.flush()
+                held_out = metrics["loss"] if evaluates else None
+                checkpointer.save(done, state, ema_params, held_out_loss=held_out)
+            if evaluates or saves:
+                steps.restart_clock()
+            if preempted and not last:
+                checkpointer.close()
+                report.close()
+                raise Preempted(f"{workdir}: SIGTERM; saved at step {done}")
     checkpointer.close()
-    if writer is not None:
-        writer.close()
+    report.close()
     return metrics
 
 
-class _Reporter:
-    """Scalars and pictures to TensorBoard, and a text line now and then."""
-
-    def __init__(self, stage: str, writer: SummaryWriter | None):
-        self._stage, self._writer = stage, writer
-
-    def line(self, text: str) -> None:
-        if self._writer is not None:
-            tqdm.write(f"{self._stage}: {text}")
-
-    def scalars(self, group: str, values: dict[str, float], step: int) -> None:
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(f"{group}/{name}", value, step)
-
-    def pictures(self, pictures: dict[str, np.ndarray], step: int) -> None:
-        if self._writer is not None:
-            for name, picture in pictures.items():
-                self._writer.add_image(name, picture, step, dataformats="HWC")
-
-
-def _evaluate(
-    stage: Stage,
-    evaluate: Callable[..., dict[str, jax.Array]],
-    params: Any,
-    constants: Any,
-    batches: Iterator[Batch],
-    key: jax.Array,
-    mesh: jax.sharding.Mesh,
-    report: _Reporter,
-    step: int,
-    num_batches: int,
-) -> dict[str, float]:
+class _Evaluation:
     """Means of the metrics over held-out batches, with the same noise at every evaluation."""
-    sums: dict[str, float] = {}
-    count = 0
-    shown = None
-    for index, batch in enumerate(batches):
-        if index == num_batches:
-            break
-        shown = batch if shown is None else shown
-        sharded = sharding.shard_batch(batch, mesh)
-        for name, value in evaluate(
-            params, constants, sharded, jax.random.fold_in(key, index)
-        ).items():
-            sums[name] = sums.get(name, 0.0) + float(value)
-        count += 1
-    means = {name: value / count for name, value in sums.items()}
-    report.scalars("evaluation", means, step)
-    report.line(f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in means.items()))
-    if jax.process_count() == 1 and shown is not None:
-        report.pictures(stage.pictures(params, constants, shown, key), step)
-    return means
+
+    def __init__(
+        self,
+        stage: Stage,
+        evaluate: Callable[..., dict[str, jax.Array]],
+        constants: Any,
+        batches: EvaluationBatches,
+        key: jax.Array,
+        mesh: jax.sharding.Mesh,
+        report: Reporter,
+        settings: Any,
+    ):
+        self._stage, self._evaluate, self._constants = stage, evaluate, constants
+        self._batches, self._key, self._mesh = batches, key, mesh
+        self._report, self._num_batches = report, settings.evaluation_batches
+
+    def __call__(self, params: Any, step: int) -> dict[str, float]:
+        measured: list[dict[str, float]] = []
+        shown = None
+        for index, batch in enumerate(self._batches()):
+            if index == self._num_batches:
+                break
+            batch = {name: array for name, array in batch.items() if name != NAMES}
+            shown = batch if shown is None else shown
+            key = jax.random.fold_in(self._key, index)
+            sharded = sharding.shard_batch(batch, self._mesh)
+            values = self._evaluate(params, self._constants, sharded, key)
+            measured.append({name: float(value) for name, value in values.items()})
+        means = {name: _mean([values[name] for values in measured]) for name in measured[0]}
+        self._report.scalars("evaluation", means, step)
+        told = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+        self._report.line(f"step {step}: {told}")
+        if jax.process_count() == 1 and shown is not None:
+            pictures = self._stage.pictures(params, self._constants, shown, self._key)
+            self._report.pictures(pictures, step)
+        return means
+
+
+def _mean(values: list[float]) -> float:
+    """Of those that were measured; NaN if none was."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")

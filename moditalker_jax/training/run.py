@@ -6,7 +6,7 @@ from typing import Any
 
 from data_pipelines.builder import load_metadata
 from data_pipelines.records import check_audio_encoder
-from moditalker_jax.checkpoint import load_stage
+from moditalker_jax.checkpoint import load_stage, set_newer_aside
 from moditalker_jax.config import STAGES, StageConfig, read_config, stage_config, write_config
 from moditalker_jax.encode_latents import encode_latents
 from moditalker_jax.errors import InputError
@@ -23,6 +23,8 @@ def run(
     *,
     directory: str | None = None,
     start_from: Path | None = None,
+    resume_at: int | None = None,
+    profile: bool = False,
 ) -> None:
     """Trains the stage that `values` describe, or with "stages" each of several in order.
 
@@ -31,9 +33,12 @@ def run(
       workdir: of the stage, or of all stages.
       directory: shards to train on in place of the config's.
       start_from: directory of trained stages whose parameters new runs start from.
+      resume_at: step of the checkpoint to go on from in place of the newest; of one stage only.
+      profile: write a trace of some steps of each stage.
 
     Raises:
       InputError: what the user can mend, in one line.
+      Preempted: SIGTERM came; the state is saved.
     """
     stages = values.get("stages")
     # A ConfigDict keeps no order.
@@ -46,11 +51,15 @@ def run(
         if start_from is not None:
             stage_values["start_from"] = str(start_from / stage_values["stage"])
         configs[name] = stage_config(stage_values, where=f"config.{name}" if name else "config")
+    if resume_at is not None:
+        if len(configs) > 1:
+            raise InputError("--resume_at is for one stage; give that stage's config and workdir")
+        set_newer_aside(workdir, resume_at)
     for name, config in configs.items():
-        run_stage(config, workdir / name)
+        run_stage(config, workdir / name, profile=profile)
 
 
-def run_stage(config: StageConfig, workdir: Path) -> dict[str, float]:
+def run_stage(config: StageConfig, workdir: Path, *, profile: bool = False) -> dict[str, float]:
     """Trains one stage in `workdir`, resuming what is there.
 
     MToV on cached latents writes them first if they are missing.
@@ -90,6 +99,7 @@ def run_stage(config: StageConfig, workdir: Path) -> dict[str, float]:
         train_batches=batches.train,
         evaluation_batches=batches.evaluation,
         start_params=start and start.params,
+        profile=profile,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from moditalker_jax.config import DiffusionConfig, LossConfig, SamplingConfig
@@ -14,7 +15,7 @@ from moditalker_jax.diffusion.process import q_sample
 from moditalker_jax.landmarks import draw_landmarks
 from moditalker_jax.models.build import init_params
 from moditalker_jax.sampling import make_schedule, sample_motion
-from moditalker_jax.training.stages.base import Batch, film_strip
+from moditalker_jax.training.stages.base import Batch, film_strip, loss_by_quarter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +74,17 @@ class AToMStage:
             batch["mask"],
             reconstruction_weight=weights.reconstruction,
             velocity_weight=weights.velocity,
+            motion_weight=weights.motion,
         )
-        return terms["loss"], terms
+        errors = jnp.mean(jnp.square(prediction - x0), axis=(2, 3))  # (B, T)
+        errors = jnp.mean(errors, axis=1, where=batch["mask"])
+        quarters = loss_by_quarter(errors, timesteps, self.diffusion.num_train_timesteps)
+        return terms["loss"], terms | quarters
 
     def pictures(
         self, params: Any, constants: Any, batch: Batch, key: jax.Array
     ) -> dict[str, np.ndarray]:
-        """Eight frames of true landmarks above the sampled ones, for up to two windows."""
+        """True landmarks and sampled ones: eight frames of up to two windows, and one moving."""
         del constants
         motion = np.asarray(batch["motion"][:2])
         residual = jax.jit(
@@ -88,15 +93,17 @@ class AToMStage:
             )
         )(params, batch["audio_features"][:2], motion[:, 0], key)
         made = motion[:, :1] + np.asarray(residual)
-        shown = np.linspace(0, motion.shape[1] - 1, 8).astype(int)
-        rows = [
-            draw_frontal(
-                landmarks[shown] / self.data["motion_scale"] + np.asarray(self.data["mean_face"])
-            )
+        scale, mean_face = self.data["motion_scale"], np.asarray(self.data["mean_face"])
+        drawn = [
+            draw_frontal(landmarks / scale + mean_face)
             for pair in zip(motion, made, strict=True)
             for landmarks in pair
         ]
-        return {"landmarks": film_strip(*rows)}
+        shown = np.linspace(0, motion.shape[1] - 1, 8).astype(int)
+        return {
+            "landmarks": film_strip(*(row[shown] for row in drawn)),
+            "landmarks_moving": np.concatenate(drawn[:2], axis=2),
+        }
 
 
 def draw_frontal(landmarks: np.ndarray, *, resolution: int = 160) -> np.ndarray:

@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Batch = dict[str, Any]
@@ -35,7 +36,27 @@ class Stage(Protocol):
     def pictures(
         self, params: Any, constants: Any, batch: Batch, key: jax.Array
     ) -> dict[str, np.ndarray]:
-        """uint8 (H, W, 3) pictures of what the stage makes of a held-out batch, by name."""
+        """What the stage makes of a held-out batch, by name: uint8 pictures (H, W, 3), and clips
+        (T, H, W, 3)."""
+
+
+def loss_by_quarter(
+    losses: jax.Array, timesteps: jax.Array, num_train_timesteps: int
+) -> dict[str, jax.Array]:
+    """Mean loss over the elements whose timesteps lie in each quarter of the schedule.
+
+    Args:
+      losses, timesteps: (B,).
+      num_train_timesteps: of the schedule.
+
+    Returns:
+      Scalars "loss_quarter_1", the least noise, to "loss_quarter_4"; NaN where there is none.
+    """
+    quarters = 4 * timesteps // num_train_timesteps
+    return {
+        f"loss_quarter_{quarter + 1}": jnp.mean(losses, where=quarters == quarter)
+        for quarter in range(4)
+    }
 
 
 def to_pixels(video: jax.Array) -> np.ndarray:

@@ -15,7 +15,7 @@ from moditalker_jax.diffusion.process import normal_like, prediction_target, q_s
 from moditalker_jax.latents import ClipEncoder, Latents
 from moditalker_jax.models.build import init_params
 from moditalker_jax.sampling import make_schedule, sample_latents
-from moditalker_jax.training.stages.base import Batch, film_strip, to_pixels
+from moditalker_jax.training.stages.base import Batch, film_strip, loss_by_quarter, to_pixels
 from moditalker_jax.triplane import TriPlane
 
 
@@ -88,12 +88,14 @@ class MToVStage:
         latent_distance = distance(prediction, target)
         motion = distance(_motion(prediction), _motion(target))
         loss = latent_distance + self.loss_config.motion * motion
-        return loss, {"loss": loss, "latents": latent_distance, "motion": motion}
+        errors = jnp.mean(jnp.square(prediction.to_tokens() - target.to_tokens()), axis=(1, 2))
+        quarters = loss_by_quarter(errors, timesteps, self.diffusion.num_train_timesteps)
+        return loss, {"loss": loss, "latents": latent_distance, "motion": motion, **quarters}
 
     def pictures(
         self, params: Any, constants: Any, batch: Batch, key: jax.Array
     ) -> dict[str, np.ndarray]:
-        """Decoded truth above decoded samples: four frames of each of up to two clips."""
+        """Decoded truth and decoded samples: four frames of up to two clips, and one moving."""
         batch = jax.tree.map(lambda x: x[:2], batch)
 
         def make(params, constants, batch, key):
@@ -112,4 +114,5 @@ class MToVStage:
         true, made = (to_pixels(v) for v in jax.jit(make)(params, constants, batch, key))
         shown = np.linspace(0, true.shape[1] - 1, 4).astype(int)
         rows = [clip[shown] for pair in zip(true, made, strict=True) for clip in pair]
-        return {"samples": film_strip(*rows)}
+        moving = np.concatenate([true[0], made[0]], axis=2)
+        return {"samples": film_strip(*rows), "sample_moving": moving}
