@@ -11,6 +11,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from moditalker_jax.config import StageConfig, read_config
@@ -156,6 +157,22 @@ def load_params(workdir: Path, abstract_params: Any, *, best: bool = False) -> A
                 f"{folder / str(step)} does not fit the model in {workdir / 'config.json'}: "
                 "one of them was replaced or damaged"
             ) from error
+
+
+def restore_arrays(workdir: Path) -> Any:
+    """All arrays of a run's newest checkpoint as it was written, on the host.
+
+    Raises:
+      InputError: there is no checkpoint.
+    """
+    with ocp.CheckpointManager(_folder(workdir), options=_manager_options(read_only=True)) as m:
+        step = m.latest_step()
+        if step is None:
+            raise InputError(f"{workdir} holds no checkpoint yet: train the stage first (train.py)")
+        names = ("train_state", "ema_params")
+        args = ocp.args.Composite(**{name: ocp.args.StandardRestore() for name in names})
+        restored = m.restore(step, args=args)
+        return {name: jax.tree.map(np.asarray, restored[name]) for name in names}
 
 
 @dataclasses.dataclass(frozen=True)

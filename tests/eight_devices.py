@@ -1,4 +1,4 @@
-"""A program for eight (virtual) devices: every stage's training on several meshes against one device.
+"""A program for eight devices: every stage trained on several meshes and on one device.
 
 python -m tests.eight_devices prints one JSON object: for each stage and mesh the losses of five
 steps, the largest difference of the updated parameters from one device's, and the collectives.
@@ -12,7 +12,7 @@ from collections import Counter
 import jax
 import numpy as np
 
-from moditalker_jax.config import MeshConfig, StageConfig, stage_config
+from moditalker_jax.config import STAGES, MeshConfig, StageConfig, stage_config
 from moditalker_jax.latents import LATENT_NAMES, ClipEncoder
 from moditalker_jax.models.build import build_model, init_params
 from moditalker_jax.training.sharding import make_mesh, replicated, shard_batch
@@ -44,9 +44,7 @@ def make_stage(config: StageConfig) -> Stage:
     model = build_model(config.stage, config.model)
     match config.stage:
         case "atom":
-            return AToMStage(
-                model, config.loss, config.diffusion, config.sampling, make_metadata()
-            )
+            return AToMStage(model, config.loss, config.diffusion, config.sampling, make_metadata())
         case "autoencoder":
             return AutoencoderStage(model, config.loss, "video", None, {})
         case "landmark_autoencoder":
@@ -55,9 +53,7 @@ def make_stage(config: StageConfig) -> Stage:
     params = init_params(autoencoder, jax.random.key(5))
     encoder = ClipEncoder(autoencoder, autoencoder)
     constants = {"autoencoder": params, "landmark_autoencoder": params}
-    return MToVStage(
-        model, config.loss, config.diffusion, config.sampling, encoder, constants
-    )
+    return MToVStage(model, config.loss, config.diffusion, config.sampling, encoder, constants)
 
 
 def make_batch(config: StageConfig, seed: int) -> dict[str, np.ndarray]:
@@ -125,4 +121,4 @@ def compare(stage: str) -> dict[str, dict]:
 
 if __name__ == "__main__":
     assert jax.device_count() == 8
-    print(json.dumps({s: compare(s) for s in ("autoencoder", "landmark_autoencoder", "atom", "mtov")}))
+    print(json.dumps({s: compare(s) for s in STAGES}))

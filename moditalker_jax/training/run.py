@@ -12,6 +12,7 @@ from moditalker_jax.encode_latents import encode_latents
 from moditalker_jax.errors import InputError
 from moditalker_jax.training.batches import StageBatches
 from moditalker_jax.training.loop import train
+from moditalker_jax.training.processes import is_first, wait_for_all
 from moditalker_jax.training.stages.setup import build_stage
 
 _FIXED_ON_RESUME = ("stage", "model", "diffusion", "frozen")
@@ -54,7 +55,9 @@ def run(
     if resume_at is not None:
         if len(configs) > 1:
             raise InputError("--resume_at is for one stage; give that stage's config and workdir")
-        set_newer_aside(workdir, resume_at)
+        if is_first():
+            set_newer_aside(workdir, resume_at)
+        wait_for_all("resume_at")
     for name, config in configs.items():
         run_stage(config, workdir / name, profile=profile)
 
@@ -72,18 +75,20 @@ def run_stage(config: StageConfig, workdir: Path, *, profile: bool = False) -> d
     if (workdir / "config.json").exists():
         _check_resumable(config, workdir, metadata)
     stage = build_stage(config, workdir, metadata)
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_config(workdir, config, metadata)
     latents = workdir.parent / config.data.latents
-    if config.stage == "mtov" and config.data.source == "latents" and not latents.exists():
-        encode_latents(
-            directory,
-            latents,
-            autoencoder=workdir.parent / config.autoencoder,
-            landmark_autoencoder=workdir.parent / config.landmark_autoencoder,
-            stride=config.data.latent_stride,
-            disc_radius=config.data.disc_radius,
-        )
+    if is_first():
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_config(workdir, config, metadata)
+        if config.stage == "mtov" and config.data.source == "latents" and not latents.exists():
+            encode_latents(
+                directory,
+                latents,
+                autoencoder=workdir.parent / config.autoencoder,
+                landmark_autoencoder=workdir.parent / config.landmark_autoencoder,
+                stride=config.data.latent_stride,
+                disc_radius=config.data.disc_radius,
+            )
+    wait_for_all("workdir")
     start = None
     if config.start_from is not None:
         start = load_stage(Path(config.start_from), stage=config.stage)
