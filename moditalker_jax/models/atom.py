@@ -5,7 +5,8 @@ from its noised form. What depends on neither x_t nor the timestep is computed b
 `AToM.encode_conditions`, once for a window, and `AToM.denoise` runs at every diffusion step.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import flax.linen as nn
 import flax.struct
@@ -19,6 +20,7 @@ from moditalker_jax import spec
 from moditalker_jax.nn.attention import EncoderLayer, layer_norm
 from moditalker_jax.nn.disentangled_attention import DecoderLayer, LayerMemory, MemoryPositions
 from moditalker_jax.nn.embeddings import rotary_angles, sinusoidal_embedding
+from moditalker_jax.nn.layer_scan import scan_layers, stack
 
 NUM_TIME_TOKENS = 2
 NUM_ENCODER_LAYERS = 2
@@ -77,6 +79,8 @@ class AToM(nn.Module):
       merge_residual: in each layer, keep the merged face beside what it read. In the authors'
         network (default) it is replaced, so that all it knows of the audio passes through the
         weights of an attention over landmark and time tokens, which is slow to learn.
+      remat: recompute each decoder layer in the backward pass, to save memory.
+      scan_layers: run the decoder layers by one scan, which compiles sooner.
       dtype: of the computation; parameters, softmax and the output are float32.
     """
 
@@ -90,6 +94,8 @@ class AToM(nn.Module):
     memory_positions: Literal["token", "time"] = "token"
     alignment_bias: bool = False
     merge_residual: bool = False
+    remat: bool = False
+    scan_layers: bool = False
     dtype: DTypeLike = jnp.float32
 
     def setup(self):
@@ -117,10 +123,7 @@ class AToM(nn.Module):
 
         self.lip_projection = nn.Dense(width, dtype=dtype)
         self.upper_projection = nn.Dense(width, dtype=dtype)
-        self.decoder = [
-            DecoderLayer(width, self.num_heads, self.dropout_rate, self.merge_residual, dtype)
-            for _ in range(self.num_layers)
-        ]
+        self.decoder = [DecoderLayer(*self._decoder_settings) for _ in range(self.num_layers)]
         # Residuals are small beside the unit noise that they are found in: start near zero.
         small = nn.initializers.normal(1e-3)
         self.out = nn.Dense(spec.NUM_LANDMARKS * 3, kernel_init=small, dtype=dtype)
@@ -194,10 +197,48 @@ class AToM(nn.Module):
 
         lip_bias = self._alignment_bias(x_t.shape[1]) if self.alignment_bias else None
         x = self._embed_parts(x_t)  # (B, T, 2D)
-        for layer, memory in zip(self.decoder, conditions.memories, strict=True):
+
+        def decode(layer: DecoderLayer, x: Array, memory: LayerMemory) -> Array:
             memory = memory.join(layer.remember(time_tokens, positions))
-            x = layer(x, *vectors, memory, deterministic=not train, lip_bias=lip_bias)
+            return layer(x, *vectors, memory, deterministic=not train, lip_bias=lip_bias)
+
+        if self.scan_layers and not self.is_initializing():
+            x = self._scan_decoder(decode, x, conditions.memories, train=train)
+        else:
+            decode = nn.remat(decode) if self.remat else decode
+            for layer, memory in zip(self.decoder, conditions.memories, strict=True):
+                x = decode(layer, x, memory)
         return self.out(x).astype(jnp.float32).reshape(x_t.shape)
+
+    def _scan_decoder(
+        self,
+        decode: Callable[[DecoderLayer, Array, LayerMemory], Array],
+        x: Array,
+        memories: tuple[LayerMemory, ...],
+        *,
+        train: bool,
+    ) -> Array:
+        """All decoder layers by one scan."""
+        alone = DecoderLayer(*self._decoder_settings, parent=None)
+        dropout = train and self.dropout_rate > 0
+        keys = jax.random.split(self.make_rng("dropout"), self.num_layers) if dropout else None
+
+        def apply(params: Any, x: Array, memory_and_key: tuple[LayerMemory, Any]) -> Array:
+            memory, key = memory_and_key
+            rngs = {"dropout": key} if dropout else None
+            return nn.apply(decode, alone)({"params": params}, x, memory, rngs=rngs)
+
+        return scan_layers(
+            jax.checkpoint(apply) if self.remat else apply,
+            self.variables["params"],
+            [f"decoder_{layer}" for layer in range(self.num_layers)],
+            x,
+            (stack(memories), keys),
+        )
+
+    @property
+    def _decoder_settings(self) -> tuple[Any, ...]:
+        return self.width, self.num_heads, self.dropout_rate, self.merge_residual, self.dtype
 
     def film_vectors(self, time_vector: Array, conditions: AToMConditions) -> tuple[Array, Array]:
         """FiLM vectors of the lip part and of the upper face, (B, D) each."""

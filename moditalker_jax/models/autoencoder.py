@@ -156,6 +156,7 @@ class TriPlaneAutoencoder(nn.Module):
       mismatched_frame_rotary: the release's positional encoding of frames, which is no rotation
         (see `timesformer.frame_angles`); needed for the authors' checkpoints.
       remat: recompute each TimeSformer block in the backward pass, to save memory.
+      scan_layers: run the blocks of each TimeSformer by one scan, which compiles sooner.
       dtype: of the computation; norms, softmax, latents and pixels are float32.
     """
 
@@ -173,6 +174,7 @@ class TriPlaneAutoencoder(nn.Module):
     latent_channels: int = 4
     mismatched_frame_rotary: bool = False
     remat: bool = False
+    scan_layers: bool = False
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
@@ -184,6 +186,7 @@ class TriPlaneAutoencoder(nn.Module):
             mlp_ratio=self.mlp_ratio,
             mismatched_frame_rotary=self.mismatched_frame_rotary,
             remat=self.remat,
+            scan_layers=self.scan_layers,
             dtype=self.dtype,
         )
         self.encoder = TriPlaneEncoder(

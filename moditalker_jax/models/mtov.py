@@ -145,6 +145,7 @@ class TriPlaneUNet(nn.Module):
       reference_on_xy_only: the identity latents' yt and xt planes are replaced by zeros, as in the
         authors' release; the paper conditions every plane.
       dropout_rate: before the second convolution of each residual block.
+      remat: recompute each block in the backward pass, to save memory.
       dtype: of convolutions, projections and attention; norms and softmax stay float32.
     """
 
@@ -157,6 +158,7 @@ class TriPlaneUNet(nn.Module):
     num_groups: int = 32
     reference_on_xy_only: bool = False
     dropout_rate: float = 0.0
+    remat: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -233,17 +235,25 @@ class TriPlaneUNet(nn.Module):
             dropout_rate=self.dropout_rate,
             dtype=self.dtype,
         )
+
+        def run(block: BlockPlan, name: str, tokens: Array, sizes: PlaneSizes):
+            new_sizes = []
+
+            def call(module: TriPlaneBlock, tokens: Array, time: Array) -> Array:
+                tokens, new_sizes[:] = module(tokens, sizes, time, deterministic=deterministic)
+                return tokens
+
+            call = nn.remat(call) if self.remat else call
+            return call(build(block, name=name), tokens, time), tuple(new_sizes)
+
         skips = [tokens]
         for index, block in enumerate(plan.down):
-            run = build(block, name=f"down_{index}")
-            tokens, sizes = run(tokens, sizes, time, deterministic=deterministic)
+            tokens, sizes = run(block, f"down_{index}", tokens, sizes)
             skips.append(tokens)
-        run = build(plan.middle, name="middle")
-        tokens, sizes = run(tokens, sizes, time, deterministic=deterministic)
+        tokens, sizes = run(plan.middle, "middle", tokens, sizes)
         for index, block in enumerate(plan.up):
             tokens = jnp.concatenate((tokens, skips.pop()), axis=-1)
-            run = build(block, name=f"up_{index}")
-            tokens, sizes = run(tokens, sizes, time, deterministic=deterministic)
+            tokens, sizes = run(block, f"up_{index}", tokens, sizes)
         return tokens
 
     def _plane_sizes(self, planes: TriPlane) -> PlaneSizes:

@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from moditalker_jax.nn.embeddings import rotary_angles, rotate
+from moditalker_jax.nn.layer_scan import scan_layers
 
 NORM_EPSILON = 1e-5
 AXIAL_MAX_FREQUENCY = 10.0
@@ -170,6 +171,7 @@ class TimeSformer(nn.Module):
       mlp_ratio: hidden width of the feed-forward over the model's width.
       mismatched_frame_rotary: see `frame_angles`.
       remat: recompute each block in the backward pass, to save memory.
+      scan_layers: run the blocks by one scan, which compiles sooner.
       dtype: of the computation.
     """
 
@@ -179,6 +181,7 @@ class TimeSformer(nn.Module):
     mlp_ratio: int = 4
     mismatched_frame_rotary: bool = False
     remat: bool = False
+    scan_layers: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -191,10 +194,19 @@ class TimeSformer(nn.Module):
         space_angles = axial_angles(*shape[2:4], self.head_width)
         block = nn.remat(TimeSformerBlock) if self.remat else TimeSformerBlock
         x = x.reshape(*shape[:2], -1, shape[-1])  # (B, T, N, D)
-        for layer in range(self.depth):
-            x = block(
-                self.num_heads, self.head_width, self.mlp_ratio, self.dtype, name=f"block_{layer}"
-            )(x, time_angles, space_angles)
+        names = [f"block_{layer}" for layer in range(self.depth)]
+        settings = (self.num_heads, self.head_width, self.mlp_ratio, self.dtype)
+        if self.scan_layers and not self.is_initializing():
+            alone = block(*settings, parent=None)
+            x = scan_layers(
+                lambda params, x, _: alone.apply({"params": params}, x, time_angles, space_angles),
+                self.variables["params"],
+                names,
+                x,
+            )
+        else:
+            for name in names:
+                x = block(*settings, name=name)(x, time_angles, space_angles)
         return x.reshape(shape)
 
 
