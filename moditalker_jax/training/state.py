@@ -1,5 +1,6 @@
 """The training state and the one training step that all stages share, on any mesh."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -128,6 +129,57 @@ def make_train_step(
     return step_fn
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainingPlan:
+    """How a stage is trained on a mesh, before there is any array.
+
+    Attributes:
+      shapes: of the state and the averaged parameters, with their shardings.
+      start: from parameters to the state and the averaged parameters, on the mesh.
+      step: the jitted step of `make_train_step`.
+    """
+
+    shapes: tuple[TrainState, Any]
+    start: Callable[[Any], tuple[TrainState, Any]]
+    step: jax.stages.Wrapped
+
+
+def plan_training(
+    stage: Stage, config: StageConfig, mesh: jax.sharding.Mesh, params: Any
+) -> TrainingPlan:
+    """The plan for (abstract) parameters."""
+    trainable = trainable_mask(params, config.frozen)
+    optimizer = make_optimizer(config.optimizer, config.training.num_steps, trainable=trainable)
+
+    def start(params: Any) -> tuple[TrainState, Any]:
+        state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+        # A copy, since the step gives away the buffers of both.
+        return state, jax.tree.map(jnp.copy, params)
+
+    shapes = jax.eval_shape(start, params)
+    shardings = sharding.state_shardings(
+        mesh, shapes, min_sharded_size=config.mesh.min_sharded_size
+    )
+    everywhere = sharding.replicated(mesh)
+    gather = functools.partial(jax.lax.with_sharding_constraint, shardings=everywhere)
+    step = make_train_step(
+        stage,
+        optimizer,
+        config.training,
+        trainable,
+        gather=gather if mesh.shape["fsdp"] > 1 else lambda params: params,
+    )
+    return TrainingPlan(
+        shapes=jax.tree.map(
+            lambda shape, where: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=where),
+            shapes,
+            shardings,
+        ),
+        start=jax.jit(start, out_shardings=shardings),
+        step=jax.jit(step, donate_argnums=(0, 1), out_shardings=(*shardings, everywhere)),
+    )
+
+
 def make_training(
     stage: Stage,
     config: StageConfig,
@@ -144,35 +196,14 @@ def make_training(
       start_params: trained parameters to start from in place of fresh ones.
     """
     params = stage.init_params(key)
-    trainable = trainable_mask(params, config.frozen)
     if start_params is not None:
         # What is frozen belongs to the stage that this one rests on, not to the start.
         params = jax.tree.map(
-            lambda train, own, start: start if train else own, trainable, params, start_params
+            lambda train, own, start: start if train else own,
+            trainable_mask(params, config.frozen),
+            params,
+            start_params,
         )
-    optimizer = make_optimizer(config.optimizer, config.training.num_steps, trainable=trainable)
-
-    def make(params: Any) -> tuple[TrainState, Any]:
-        state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
-        # A copy, since the step gives away the buffers of both.
-        return state, jax.tree.map(jnp.copy, params)
-
-    shardings = sharding.state_shardings(
-        mesh, jax.eval_shape(make, params), min_sharded_size=config.mesh.min_sharded_size
-    )
+    plan = plan_training(stage, config, mesh, params)
     # From the host every process puts its part on its devices.
-    state, ema_params = jax.jit(make, out_shardings=shardings)(jax.tree.map(np.asarray, params))
-    everywhere = sharding.replicated(mesh)
-    gather = functools.partial(jax.lax.with_sharding_constraint, shardings=everywhere)
-    step = make_train_step(
-        stage,
-        optimizer,
-        config.training,
-        trainable,
-        gather=gather if mesh.shape["fsdp"] > 1 else lambda params: params,
-    )
-    return (
-        state,
-        ema_params,
-        jax.jit(step, donate_argnums=(0, 1), out_shardings=(*shardings, everywhere)),
-    )
+    return *plan.start(jax.tree.map(np.asarray, params)), plan.step
