@@ -24,6 +24,8 @@ def paper() -> dict:
             "num_res_blocks": 2,
             "attention_downsampling": (1, 2, 4),
             "num_heads": 8,
+            "remat": False,
+            "dtype": "float32",
         },
         "data": data("paper"),
         "diffusion": {"schedule": "scaled_linear", "prediction_type": "x0"},

@@ -7,9 +7,10 @@ entry points nothing sees a ConfigDict.
 
 import dataclasses
 import json
+import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from moditalker_jax.errors import InputError
 
@@ -194,6 +195,16 @@ class StageConfig:
     start_from: str | None = None
 
 
+HOW_TO_COMPUTE = ("dtype", "remat", "scan_layers")
+"""Fields of every network that change how it is computed, and no parameter."""
+
+
+def same_network(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two configs' `model` have the same parameters."""
+    kept = [{k: v for k, v in m.items() if k not in HOW_TO_COMPUTE} for m in (first, second)]
+    return kept[0] == kept[1]
+
+
 _SECTIONS = {
     "data": DataConfig,
     "optimizer": OptimizerConfig,
@@ -219,8 +230,63 @@ def _splat(cls: type, values: Mapping[str, Any], where: str) -> Any:
     ]
     if missing:
         raise InputError(f"{where}: field {missing[0]!r} is missing")
-    lists_made_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return cls(**lists_made_tuples)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    wanted = get_type_hints(cls)
+    for name, value in values.items():
+        if not _fits(value, wanted[name]):
+            raise InputError(f"{where}.{name}={value!r} is not {_words(wanted[name])}")
+        low = _LOWEST.get(name)
+        if low is not None and value is not None and value < low:
+            raise InputError(f"{where}.{name}={value!r} is too small; the smallest is {low}")
+    return cls(**values)
+
+
+_LOWEST = {
+    "batch_size": 1,
+    "num_steps": 1,
+    "accumulate_steps": 1,
+    "max_skipped_steps": 0,
+    "log_every": 1,
+    "evaluate_every": 1,
+    "evaluation_batches": 1,
+    "checkpoint_every": 1,
+    "keep_checkpoints": 1,
+    "ema_every": 1,
+    "learning_rate": 0.0,
+    "warmup_steps": 0,
+    "num_sampling_steps": 1,
+    "num_train_timesteps": 1,
+    "latent_stride": 1,
+    "max_frame_stride": 1,
+    "fsdp": 1,
+}
+"""The smallest value of fields that count something, whatever section they are in."""
+
+
+def _words(wanted: Any) -> str:
+    if get_origin(wanted) is Literal:
+        return f"one of {', '.join(map(repr, get_args(wanted)))}"
+    return f"of type {getattr(wanted, '__name__', wanted)}"
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """Whether a value is of the annotated type; whole numbers pass for real ones."""
+    origin, arguments = get_origin(wanted), get_args(wanted)
+    if wanted is Any:
+        return True
+    if origin is Literal:
+        return value in arguments
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict)
+    if wanted in (int, float) and isinstance(value, bool):
+        return False
+    if wanted is float:
+        return isinstance(value, int | float)
+    return isinstance(value, wanted)
 
 
 def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:

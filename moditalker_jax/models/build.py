@@ -40,6 +40,21 @@ def build_model(stage: str, fields: Mapping[str, Any]) -> nn.Module:
     return module(**fields)
 
 
+def check_sizes(model: nn.Module) -> None:
+    """Makes sure that the module's fields go together, computing nothing.
+
+    Raises:
+      InputError: they don't, such as a width that the heads don't divide.
+    """
+    try:
+        abstract_params(model)
+    except (ValueError, TypeError, ZeroDivisionError, IndexError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"config.model: {type(model).__name__} can't have these sizes: {reason}"
+        ) from error
+
+
 def init_params(model: nn.Module, key: jax.Array, *, audio_width: int = 1) -> Any:
     """Fresh parameters; `audio_width` is the width of the audio features that AToM reads."""
     match model:

@@ -29,6 +29,15 @@ class StageBatches:
             accumulate_steps=config.training.accumulate_steps,
         )
 
+    def check(self) -> None:
+        """Opens the data without reading a batch.
+
+        Raises:
+          InputError: they are missing, or lack what the stage reads.
+        """
+        self.train(0)
+        self.evaluation()
+
     def train(self, start_step: int) -> Iterator[Batch]:
         """Endless batches from the one of `start_step` on: a resumed run sees the very next."""
         return self._read("train", self._config.training.seed, start_step)

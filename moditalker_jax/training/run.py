@@ -1,21 +1,35 @@
 """From a config to finished checkpoints: the entry point behind `train.py`."""
 
-from collections.abc import Mapping
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from data_pipelines.builder import load_metadata
 from data_pipelines.records import check_audio_encoder
-from moditalker_jax.checkpoint import load_stage, set_newer_aside
-from moditalker_jax.config import STAGES, StageConfig, read_config, stage_config, write_config
+from moditalker_jax.checkpoint import TrainedStage, load_stage, set_newer_aside
+from moditalker_jax.config import (
+    STAGES,
+    StageConfig,
+    read_config,
+    same_network,
+    stage_config,
+    write_config,
+)
 from moditalker_jax.encode_latents import encode_latents
 from moditalker_jax.errors import InputError
 from moditalker_jax.training.batches import StageBatches
 from moditalker_jax.training.loop import train
 from moditalker_jax.training.processes import is_first, wait_for_all
+from moditalker_jax.training.sharding import make_mesh
+from moditalker_jax.training.stages.base import Stage
 from moditalker_jax.training.stages.setup import build_stage
+from moditalker_jax.training.state import plan_training
 
-_FIXED_ON_RESUME = ("stage", "model", "diffusion", "frozen")
+_FIXED_ON_RESUME = ("stage", "diffusion", "frozen")
 
 
 def run(
@@ -75,46 +89,89 @@ def run_stage(config: StageConfig, workdir: Path, *, profile: bool = False) -> d
     if (workdir / "config.json").exists():
         _check_resumable(config, workdir, metadata)
     stage = build_stage(config, workdir, metadata)
+    start = _start(config, metadata)
     latents = workdir.parent / config.data.latents
-    if is_first():
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_config(workdir, config, metadata)
-        if config.stage == "mtov" and config.data.source == "latents" and not latents.exists():
-            encode_latents(
-                directory,
-                latents,
-                autoencoder=workdir.parent / config.autoencoder,
-                landmark_autoencoder=workdir.parent / config.landmark_autoencoder,
-                stride=config.data.latent_stride,
-                disc_radius=config.data.disc_radius,
-            )
-    wait_for_all("workdir")
-    start = None
-    if config.start_from is not None:
-        start = load_stage(Path(config.start_from), stage=config.stage)
-        if start.config.model != config.model:
-            raise InputError(f"{config.start_from} was trained with another config.model")
-        if config.stage == "atom":
-            check_audio_encoder(metadata, start.data["audio_encoder"], where=config.start_from)
     batches = StageBatches(config, latents=latents)
-    return train(
-        stage,
-        config,
-        workdir,
-        train_batches=batches.train,
-        evaluation_batches=batches.evaluation,
-        start_params=start and start.params,
-        profile=profile,
-    )
+    encodes = config.stage == "mtov" and config.data.source == "latents" and not latents.exists()
+    if not encodes:
+        batches.check()
+    with _tells_full_disks(workdir):
+        if is_first():
+            workdir.mkdir(parents=True, exist_ok=True)
+            _check_space(config, workdir, stage)
+            if encodes:
+                encode_latents(
+                    directory,
+                    latents,
+                    autoencoder=workdir.parent / config.autoencoder,
+                    landmark_autoencoder=workdir.parent / config.landmark_autoencoder,
+                    stride=config.data.latent_stride,
+                    disc_radius=config.data.disc_radius,
+                )
+            write_config(workdir, config, metadata)
+        wait_for_all("workdir")
+        return train(
+            stage,
+            config,
+            workdir,
+            train_batches=batches.train,
+            evaluation_batches=batches.evaluation,
+            start_params=start and start.params,
+            profile=profile,
+        )
+
+
+def _start(config: StageConfig, metadata: Mapping[str, Any]) -> TrainedStage | None:
+    """The trained stage that a new run starts from, if the config names one."""
+    if config.start_from is None:
+        return None
+    start = load_stage(Path(config.start_from), stage=config.stage)
+    if not same_network(start.config.model, config.model):
+        raise InputError(
+            f"{config.start_from} was trained with another config.model: {start.config.model}"
+        )
+    if config.stage == "atom":
+        check_audio_encoder(metadata, start.data["audio_encoder"], where=config.start_from)
+    return start
+
+
+def _check_space(config: StageConfig, workdir: Path, stage: Stage) -> None:
+    """Raises InputError where the checkpoints would not find room."""
+    params = jax.eval_shape(stage.init_params, jax.random.key(0))
+    plan = plan_training(stage, config, make_mesh(config.mesh), params)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(plan.shapes))
+    # The kept ones, the best one, and the one that is being written.
+    needed = size * (config.training.keep_checkpoints + 2)
+    free = shutil.disk_usage(workdir).free
+    if free < needed:
+        raise InputError(
+            f"{workdir}: no space left on the device for checkpoints: {needed / 1e9:.2f} GB are "
+            f"needed, {free / 1e9:.2f} GB are free; make room or choose another --workdir"
+        )
+
+
+@contextlib.contextmanager
+def _tells_full_disks(workdir: Path) -> Iterator[None]:
+    """What cannot be written, as an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or workdir}: cannot be written ({error.strerror or error}); make "
+            "room or choose another --workdir, and call again: the run goes on"
+        ) from error
 
 
 def _check_resumable(config: StageConfig, workdir: Path, metadata: Mapping[str, Any]) -> None:
     previous, previous_metadata = read_config(workdir)
-    for field in _FIXED_ON_RESUME:
-        if getattr(previous, field) != getattr(config, field):
-            raise InputError(
-                f"{workdir} was trained with another config.{field}: {getattr(previous, field)}; "
-                "choose another --workdir"
-            )
+    different = [f for f in _FIXED_ON_RESUME if getattr(previous, f) != getattr(config, f)]
+    if not same_network(previous.model, config.model):
+        different.append("model")
+    if different:
+        field = different[0]
+        raise InputError(
+            f"{workdir} was trained with another config.{field}: {getattr(previous, field)}; "
+            "choose another --workdir"
+        )
     if config.stage == "atom":
         check_audio_encoder(metadata, previous_metadata["audio_encoder"], where=workdir)

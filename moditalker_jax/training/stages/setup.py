@@ -7,7 +7,7 @@ from typing import Any
 from moditalker_jax.config import LossConfig, StageConfig
 from moditalker_jax.errors import InputError
 from moditalker_jax.latents import load_clip_encoder
-from moditalker_jax.models.build import build_model
+from moditalker_jax.models.build import build_model, check_sizes
 from moditalker_jax.models.perceptual import load_lpips_params
 from moditalker_jax.training.stages.atom import AToMStage
 from moditalker_jax.training.stages.autoencoder import AutoencoderStage
@@ -27,6 +27,7 @@ def build_stage(config: StageConfig, workdir: Path, data: Mapping[str, Any]) -> 
       InputError: a stage that this one needs was not trained yet, or settings are missing.
     """
     model = build_model(config.stage, config.model)
+    check_sizes(model)
     match config.stage:
         case "autoencoder":
             return AutoencoderStage(
