@@ -92,6 +92,28 @@ def finetune() -> dict:
     return config
 
 
+def small_data() -> dict:
+    """The demo's size, for some minutes of many people: stopped before it knows them by heart."""
+    config = demo()
+    config["model"]["dropout_rate"] = 0.2
+    config["data"]["mirror"] = True
+    config["loss"] |= {
+        "velocity": 10.0,
+        "motion": 60.0,
+        "audio_noise": 0.5,
+        "reference_noise": 0.05,
+    }
+    config["optimizer"] |= {"learning_rate": 1e-3, "warmup_steps": 20}
+    config["training"] |= {
+        "num_steps": 100,
+        "ema_decay": 0.95,
+        "log_every": 25,
+        "evaluate_every": 50,
+        "checkpoint_every": 50,
+    }
+    return config
+
+
 def tiny() -> dict:
     """Twelve frames, for tests."""
     config = demo()
@@ -109,4 +131,5 @@ def tiny() -> dict:
 
 def get_config(variant: str = "paper"):
     """Settings of one variant."""
-    return choose({"paper": paper, "demo": demo, "finetune": finetune, "tiny": tiny}, variant)
+    variants = (paper, demo, finetune, small_data, tiny)
+    return choose({build.__name__: build for build in variants}, variant)

@@ -151,6 +151,9 @@ class LossConfig:
         from then on.
       latent_noise: standard deviation of the noise on the latents that the autoencoders' decoder
         gets in training. What moves must then stand out of it, and MToV's small errors don't show.
+      audio_noise, reference_noise: standard deviations of normal noise that AToM's audio features,
+        each number by itself, and reference landmarks get in training. Little data would otherwise
+        be known by heart, its speakers' faces and voices first.
       diffusion: MToV's norm.
     """
 
@@ -165,6 +168,8 @@ class LossConfig:
     mouth: float = 0.0
     latent_range: float = 0.0
     latent_noise: float = 0.0
+    audio_noise: float = 0.0
+    reference_noise: float = 0.0
     diffusion: Literal["mse", "l1"] = "mse"
 
 
@@ -195,8 +200,8 @@ class StageConfig:
     start_from: str | None = None
 
 
-HOW_TO_COMPUTE = ("dtype", "remat", "scan_layers")
-"""Fields of every network that change how it is computed, and no parameter."""
+HOW_TO_COMPUTE = ("dtype", "dropout_rate", "remat", "scan_layers")
+"""Fields of networks that change how they are computed, and no parameter."""
 
 
 def same_network(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

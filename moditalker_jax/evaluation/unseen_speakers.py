@@ -27,7 +27,7 @@ from data_pipelines.builder import load_metadata
 from data_pipelines.folds import SpeechClip, read_speech_clips, speaker_folds, write_fold
 from moditalker_jax import spec
 from moditalker_jax.checkpoint import load_stage
-from moditalker_jax.config import stage_config
+from moditalker_jax.config import read_config, stage_config
 from moditalker_jax.errors import command
 from moditalker_jax.evaluation.metrics import mouth_correlation, still_mouth_ratio
 from moditalker_jax.evaluation.ridge import RidgeMouth
@@ -35,6 +35,8 @@ from moditalker_jax.generation.motion import MotionGenerator
 from moditalker_jax.training.run import run_stage
 
 SAMPLES = 8
+START_FROM_RATE = 0.6
+"""Of the config's learning rate, where training starts from trained parameters."""
 RIDGE = "ridge regression"
 ONE, MEAN = "AToM, one sample", f"AToM, mean of {SAMPLES}"
 FIRST_FRAME = " (placed by its first frame)"
@@ -48,6 +50,7 @@ def fold_figures(
     clips: Sequence[SpeechClip],
     held_out: frozenset[str],
     variant: str,
+    start_from: Path | None,
 ) -> dict[str, Figures]:
     """Trains without the `held_out` speakers; the figures of their recordings by name."""
     shards = workdir / "data"
@@ -55,6 +58,9 @@ def fold_figures(
         write_fold(shards, clips, held_out, data)
     values = atom_config.get_config(variant).to_dict()
     values["data"]["directory"] = str(shards)
+    if start_from is not None:
+        values["start_from"] = str(start_from)
+        values["optimizer"]["learning_rate"] *= START_FROM_RATE
     run_stage(stage_config(values), workdir / "atom")
     motion = MotionGenerator(load_stage(workdir / "atom", stage="atom"))
     ridge = RidgeMouth.fit([clip for clip in clips if clip.speaker not in held_out])
@@ -116,10 +122,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="AToM on speakers that it never saw.")
     parser.add_argument("--data", type=Path, action="append", required=True, help="may be repeated")
     parser.add_argument("--workdir", type=Path, required=True, help="of the trainings")
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        action="append",
+        default=[],
+        help="a trained AToM that the folds with its audio encoder start from; may be repeated",
+    )
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--variant", default="small_data", help="of configs/atom.py")
     options = parser.parse_args(arguments)
     logging.getLogger("absl").setLevel(logging.ERROR)
+    starts = {read_config(path)[1]["audio_encoder"]["name"]: path for path in options.start_from}
     figures: dict[str, dict[str, Figures]] = {}
     for data in options.data:
         encoder = load_metadata(data)["audio_encoder"]["name"]
@@ -127,7 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         figures[encoder] = {}
         for index, held_out in enumerate(speaker_folds(clips, options.folds)):
             workdir = options.workdir / encoder / f"fold{index}"
-            figures[encoder] |= fold_figures(data, workdir, clips, held_out, options.variant)
+            figures[encoder] |= fold_figures(
+                data, workdir, clips, held_out, options.variant, starts.get(encoder)
+            )
     for encoder, recordings in figures.items():
         for name, ways in sorted(recordings.items()):
             told = ", ".join(f"{way} {error:.3f} {r:.3f}" for way, (error, r) in ways.items())

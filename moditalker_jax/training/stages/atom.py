@@ -52,6 +52,9 @@ class AToMStage:
         x0 = motion - motion[:, :1]
         batch_size = x0.shape[0]
         time_key, noise_key, drop_key, dropout_key = jax.random.split(key, 4)
+        audio, reference = batch["audio_features"], motion[:, 0]
+        if train:
+            audio, reference = self._noised(audio, reference, jax.random.fold_in(key, 1))
         timesteps = jax.random.randint(
             time_key, (batch_size,), 0, self.diffusion.num_train_timesteps
         )
@@ -61,8 +64,8 @@ class AToMStage:
             {"params": params},
             q_sample(make_schedule(self.diffusion), x0, timesteps, epsilon),
             timesteps,
-            batch["audio_features"],
-            motion[:, 0],
+            audio,
+            reference,
             keep_condition=keep if train else None,
             train=train,
             rngs={"dropout": dropout_key},
@@ -80,6 +83,17 @@ class AToMStage:
         errors = jnp.mean(errors, axis=1, where=batch["mask"])
         quarters = loss_by_quarter(errors, timesteps, self.diffusion.num_train_timesteps)
         return terms["loss"], terms | quarters
+
+    def _noised(
+        self, audio: jax.Array, reference: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Audio features and reference landmarks with the noise that the config asks for."""
+        audio_key, reference_key = jax.random.split(key)
+        if sigma := self.loss_config.audio_noise:
+            audio = audio + sigma * jax.random.normal(audio_key, audio.shape)
+        if sigma := self.loss_config.reference_noise:
+            reference = reference + sigma * jax.random.normal(reference_key, reference.shape)
+        return audio, reference
 
     def pictures(
         self, params: Any, constants: Any, batch: Batch, key: jax.Array
