@@ -36,7 +36,7 @@ def losses(workdir: Path) -> dict[int, float]:
     """
     history: dict[int, float] = {}
     for path in sorted((workdir / "tensorboard").iterdir()):
-        for event in _events(path):
+        for event in events(path):
             for value in event.summary.value:
                 if value.tag != "train/loss":
                     continue
@@ -48,7 +48,7 @@ def losses(workdir: Path) -> dict[int, float]:
     return history
 
 
-def _events(path: Path) -> list[Event]:
+def events(path: Path) -> list[Event]:
     """The whole records of a TensorBoard file; the last may be cut off where a run was killed."""
     content, events, position = path.read_bytes(), [], 0
     while position + 12 <= len(content):

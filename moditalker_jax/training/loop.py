@@ -1,5 +1,6 @@
 """The one training loop: any stage, any number of devices and processes, resumable."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,8 @@ def train(
         disable=jax.process_index() != 0,
         mininterval=1.0,
     )
-    with PreemptionNotice() as preemption:
+    # However the run ends, what is being written gets finished.
+    with contextlib.closing(checkpointer), contextlib.closing(report), PreemptionNotice() as notice:
         for step in progress:
             with steps.waiting():
                 batch = dict(next(batches))
@@ -110,7 +112,7 @@ def train(
                 jax.profiler.stop_trace()
             done = step + 1
             steps.add(done, step_metrics, names)
-            last, preempted = done == settings.num_steps, preemption.reached(done)
+            last, preempted = done == settings.num_steps, notice.reached(done)
             evaluates = (done % settings.evaluate_every == 0 or last) and not preempted
             saves = done % settings.checkpoint_every == 0 or last or preempted
             if done % settings.log_every == 0 or evaluates or saves:
@@ -127,11 +129,7 @@ def train(
             if evaluates or saves:
                 steps.restart_clock()
             if preempted and not last:
-                checkpointer.close()
-                report.close()
                 raise Preempted(f"{workdir}: SIGTERM; saved at step {done}")
-    checkpointer.close()
-    report.close()
     return metrics
 
 
