@@ -6,24 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from tqdm import tqdm
 
 from moditalker_jax.checkpoint import Checkpointer
 from moditalker_jax.config import StageConfig
 from moditalker_jax.training import sharding
+from moditalker_jax.training.evaluation import Evaluation, EvaluationBatches
 from moditalker_jax.training.preemption import Preempted, PreemptionNotice
 from moditalker_jax.training.reporting import Reporter, summary_table
-from moditalker_jax.training.stages.base import Batch, Stage
+from moditalker_jax.training.stages.base import NAMES, Batch, Stage
 from moditalker_jax.training.state import make_training
 from moditalker_jax.training.step_log import StepLog
 
 TrainBatches = Callable[[int], Iterator[Batch]]
-EvaluationBatches = Callable[[], Iterator[Batch]]
-
-NAMES = "name"
-"""Key of a batch under which its elements' names travel: for messages, not for the network."""
 
 PROFILED_STEPS = (5, 10)
 """After the start: the first steps still warm up."""
@@ -72,11 +67,8 @@ def train(
 
     report = Reporter(config.stage, workdir)
     report.line(f"{mesh.size} device(s), step {start} of {settings.num_steps}")
-    evaluate = jax.jit(
-        lambda p, c, b, k: stage.loss(p, c, b, k, jnp.asarray(settings.num_steps), train=False)[1]
-    )
-    evaluation = _Evaluation(
-        stage, evaluate, constants, evaluation_batches, evaluation_key, mesh, report, settings
+    evaluation = Evaluation(
+        stage, settings, constants, evaluation_batches, evaluation_key, mesh, report
     )
     steps = StepLog(config, report, checkpointer)
     metrics: dict[str, float] = {}
@@ -131,49 +123,3 @@ def train(
             if preempted and not last:
                 raise Preempted(f"{workdir}: SIGTERM; saved at step {done}")
     return metrics
-
-
-class _Evaluation:
-    """Means of the metrics over held-out batches, with the same noise at every evaluation."""
-
-    def __init__(
-        self,
-        stage: Stage,
-        evaluate: Callable[..., dict[str, jax.Array]],
-        constants: Any,
-        batches: EvaluationBatches,
-        key: jax.Array,
-        mesh: jax.sharding.Mesh,
-        report: Reporter,
-        settings: Any,
-    ):
-        self._stage, self._evaluate, self._constants = stage, evaluate, constants
-        self._batches, self._key, self._mesh = batches, key, mesh
-        self._report, self._num_batches = report, settings.evaluation_batches
-
-    def __call__(self, params: Any, step: int) -> dict[str, float]:
-        measured: list[dict[str, float]] = []
-        shown = None
-        for index, batch in enumerate(self._batches()):
-            if index == self._num_batches:
-                break
-            batch = {name: array for name, array in batch.items() if name != NAMES}
-            shown = batch if shown is None else shown
-            key = jax.random.fold_in(self._key, index)
-            sharded = sharding.shard_batch(batch, self._mesh)
-            values = self._evaluate(params, self._constants, sharded, key)
-            measured.append({name: float(value) for name, value in values.items()})
-        means = {name: _mean([values[name] for values in measured]) for name in measured[0]}
-        self._report.scalars("evaluation", means, step)
-        told = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
-        self._report.line(f"step {step}: {told}")
-        if jax.process_count() == 1 and shown is not None:
-            pictures = self._stage.pictures(params, self._constants, shown, self._key)
-            self._report.pictures(pictures, step)
-        return means
-
-
-def _mean(values: list[float]) -> float:
-    """Of those that were measured; NaN if none was."""
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")

@@ -8,6 +8,9 @@ import numpy as np
 
 Batch = dict[str, Any]
 
+NAMES = "name"
+"""Key of a batch under which its elements' names travel: for messages, not for the network."""
+
 
 class Stage(Protocol):
     """One of AToM, the two autoencoders and MToV, as the loop sees it.
