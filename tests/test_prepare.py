@@ -167,7 +167,7 @@ def test_processes_that_were_killed_leave_work_to_go_on_with(tmp_path, talking_h
     for name in "abc":
         (tmp_path / f"{name}.mp4").write_bytes(talking_head.read_bytes())
     options = [str(tmp_path / f"{name}.mp4") for name in "abc"]
-    options += ["--resolution", "32", "--workers", "1"]
+    options += ["--resolution", "32", "--workers", "1", "--audio-encoder", "log_mel"]
     to_out = [*options, "--out", str(tmp_path / "out")]
     command = [sys.executable, "-m", "data_pipelines.prepare", *to_out]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -210,5 +210,6 @@ def test_the_command_prepares_a_talking_head(tmp_path, talking_head, capsys):
     assert "prepared 1 of 1; 3.4 s train, 1.0 s validation" in capsys.readouterr().out
     batch = next(atom_batches(out, "train", batch_size=1, seed=0, num_frames=32))
     assert np.abs(batch["motion"]).max() < 3
-    assert batch["audio_features"].shape == (1, 64, 80)
+    assert batch["audio_features"].shape == (1, 64, 384)
+    assert load_metadata(out)["audio_encoder"]["name"] == "whisper-tiny.en"
     assert [clip.speaker for clip in read_speech_clips(out)] == ["ann"]

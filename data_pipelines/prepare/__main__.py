@@ -103,7 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--resolution", type=_resolution, help="side of the square pictures; default 256"
     )
-    parser.add_argument("--audio-encoder", default="log_mel", help="of the audio features")
+    parser.add_argument(
+        "--audio-encoder",
+        default="whisper-tiny.en",
+        help="of the audio features; log_mel to go on from the demo's checkpoint",
+    )
     parser.add_argument(
         "--audio-offset-ms",
         type=float,
