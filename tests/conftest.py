@@ -13,3 +13,7 @@ def compilation_cache(tmp_path_factory):
         folder = folder.parent  # The workers' own folders lie in one.
     jax.config.update("jax_compilation_cache_dir", str(folder / "jax_cache"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    with pytest.MonkeyPatch.context() as environment:  # Of programs that tests start.
+        environment.setenv("JAX_COMPILATION_CACHE_DIR", str(folder / "jax_cache"))
+        environment.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        yield

@@ -8,6 +8,7 @@ loss histories must be equal bit for bit. Run it in a checkout, where `train.py`
 """
 
 import argparse
+import logging
 import random
 import signal
 import subprocess
@@ -98,6 +99,7 @@ def run_killed(
     """
     moments, during_saving = random.Random(seed), 0
     for number in range(1, kills + 1):
+        started = time.time()
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         wait = moments.uniform(0, longest)
         try:
@@ -112,7 +114,9 @@ def run_killed(
                 "give it more --steps"
             )
         checkpoints = workdir / "checkpoints"
-        saving = any(checkpoints.glob(UNFINISHED)) or any(checkpoints.glob(f"*/{UNFINISHED}"))
+        unfinished = [*checkpoints.glob(UNFINISHED), *checkpoints.glob(f"*/{UNFINISHED}")]
+        # What earlier kills left behind is cleaned up later, by Orbax.
+        saving = any(path.stat().st_mtime >= started for path in unfinished)
         during_saving += saving
         steps = [int(path.name) for path in checkpoints.glob("*") if path.name.isdigit()]
         print(
@@ -137,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--longest", type=float, default=30.0, help="seconds to the latest kill")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args(arguments)
+    logging.getLogger("absl").setLevel(logging.ERROR)
     if options.workdir.exists():
         raise InputError(f"{options.workdir} exists already; choose another --workdir")
     program = Path(__file__).parents[2] / "train.py"
