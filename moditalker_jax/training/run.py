@@ -21,6 +21,7 @@ from moditalker_jax.config import (
 )
 from moditalker_jax.encode_latents import encode_latents
 from moditalker_jax.errors import InputError
+from moditalker_jax.models.build import abstract_params
 from moditalker_jax.training.batches import StageBatches
 from moditalker_jax.training.loop import train
 from moditalker_jax.training.processes import is_first, wait_for_all
@@ -98,7 +99,7 @@ def run_stage(config: StageConfig, workdir: Path, *, profile: bool = False) -> d
     with _tells_full_disks(workdir):
         if is_first():
             workdir.mkdir(parents=True, exist_ok=True)
-            _check_space(config, workdir, stage)
+            _check_space(config, workdir, stage, metadata)
             if encodes:
                 encode_latents(
                     directory,
@@ -135,9 +136,11 @@ def _start(config: StageConfig, metadata: Mapping[str, Any]) -> TrainedStage | N
     return start
 
 
-def _check_space(config: StageConfig, workdir: Path, stage: Stage) -> None:
+def _check_space(
+    config: StageConfig, workdir: Path, stage: Stage, metadata: Mapping[str, Any]
+) -> None:
     """Raises InputError where the checkpoints would not find room."""
-    params = jax.eval_shape(stage.init_params, jax.random.key(0))
+    params = abstract_params(stage.model, audio_width=metadata["audio_encoder"]["width"])
     plan = plan_training(stage, config, make_mesh(config.mesh), params)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(plan.shapes))
     # The kept ones, the best one, and the one that is being written.

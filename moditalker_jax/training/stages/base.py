@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +17,11 @@ class Stage(Protocol):
     """One of AToM, the two autoencoders and MToV, as the loop sees it.
 
     Attributes:
+      model: the network that is trained.
       constants: pytree of arrays that the loss reads and nothing trains (frozen encoders, LPIPS).
     """
 
+    model: nn.Module
     constants: Any
 
     def init_params(self, key: jax.Array) -> Any:
