@@ -4,8 +4,10 @@ A stage's workdir holds `config.json` and `checkpoints/<step>/{train_state,ema_p
 reads only the averaged parameters; an exported model is a workdir with nothing else left in it.
 """
 
+import contextlib
 import dataclasses
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +80,10 @@ class Checkpointer:
         """Starts writing a checkpoint; Orbax writes aside and renames.
 
         Args:
-          step: its number; a step that is there already is left as it is.
+          step: its number.
           train_state, ema_params: what it holds.
           held_out_loss: by which the best one is known, where it was measured at this step.
         """
-        if step in self._manager.all_steps():
-            return
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -127,6 +127,24 @@ class Checkpointer:
         self._manager.close()
 
 
+@contextlib.contextmanager
+def _reading(workdir: Path, *, best: bool = False) -> Iterator[tuple[ocp.CheckpointManager, int]]:
+    """A workdir's checkpoints, and the newest or the best one's step.
+
+    Raises:
+      InputError: there is no checkpoint.
+    """
+    nothing = InputError(f"{workdir} holds no checkpoint yet: train the stage first (train.py)")
+    if not _folder(workdir).is_dir():
+        raise nothing
+    options = _manager_options(read_only=True)
+    with ocp.CheckpointManager(_folder(workdir), options=options) as manager:
+        step = manager.best_step() if best else manager.latest_step()
+        if step is None:
+            raise nothing
+        yield manager, step
+
+
 def load_params(workdir: Path, abstract_params: Any, *, best: bool = False) -> Any:
     """The averaged parameters of a stage's newest checkpoint, on the default device.
 
@@ -138,24 +156,18 @@ def load_params(workdir: Path, abstract_params: Any, *, best: bool = False) -> A
     Raises:
       InputError: there is no checkpoint, or it does not fit the model in `config.json`.
     """
-    folder = _folder(workdir)
-    if not folder.is_dir():
-        raise InputError(f"{workdir} holds no checkpoint yet: train the stage first (train.py)")
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     target = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), abstract_params
     )
-    with ocp.CheckpointManager(folder, options=_manager_options(read_only=True)) as m:
-        step = m.best_step() if best else m.latest_step()
-        if step is None:
-            raise InputError(f"{workdir} holds no checkpoint yet: train the stage first (train.py)")
+    with _reading(workdir, best=best) as (manager, step):
         try:
             args = ocp.args.Composite(ema_params=ocp.args.StandardRestore(target))
-            return m.restore(step, args=args).ema_params
+            return manager.restore(step, args=args).ema_params
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
             raise InputError(
-                f"{folder / str(step)} does not fit the model in {workdir / 'config.json'}: "
-                "one of them was replaced or damaged"
+                f"{_folder(workdir) / str(step)} does not fit the model in "
+                f"{workdir / 'config.json'}: one of them was replaced or damaged"
             ) from error
 
 
@@ -165,13 +177,10 @@ def restore_arrays(workdir: Path) -> Any:
     Raises:
       InputError: there is no checkpoint.
     """
-    with ocp.CheckpointManager(_folder(workdir), options=_manager_options(read_only=True)) as m:
-        step = m.latest_step()
-        if step is None:
-            raise InputError(f"{workdir} holds no checkpoint yet: train the stage first (train.py)")
+    with _reading(workdir) as (manager, step):
         names = ("train_state", "ema_params")
         args = ocp.args.Composite(**{name: ocp.args.StandardRestore() for name in names})
-        restored = m.restore(step, args=args)
+        restored = manager.restore(step, args=args)
         return {name: jax.tree.map(np.asarray, restored[name]) for name in names}
 
 

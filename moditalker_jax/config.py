@@ -303,7 +303,7 @@ def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, section in _SECTIONS.items():
         if name in values:
             filled[name] = _defaults(section) | dict(values[name])
-        elif name in ("loss", "mesh"):
+        elif filled.get(name) is not None:
             filled[name] = _defaults(section)
         else:
             filled.pop(name, None)

@@ -87,7 +87,7 @@ def train(
         for step in progress:
             with steps.waiting():
                 batch = dict(next(batches))
-                names = batch.pop(NAMES, None)
+                names = batch.pop(NAMES)
                 batch = sharding.shard_batch(batch, mesh)
             if compiled is None:
                 lowered = train_step.lower(state, ema_params, constants, batch, step_key)

@@ -3,9 +3,9 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import jax
+import numpy as np
 
 from moditalker_jax.checkpoint import Checkpointer
 from moditalker_jax.config import StageConfig
@@ -19,7 +19,7 @@ class StepLog:
 
     def __init__(self, config: StageConfig, report: Reporter, checkpointer: Checkpointer):
         self._config, self._report, self._checkpointer = config, report, checkpointer
-        self._pending: list[tuple[int, dict[str, jax.Array], Any]] = []
+        self._pending: list[tuple[int, dict[str, jax.Array], np.ndarray]] = []
         self._newest: dict[str, float] = {}
         self._skipped = 0
         self._learning_rate = learning_rate_schedule(config.optimizer, config.training.num_steps)
@@ -36,8 +36,8 @@ class StepLog:
         yield
         self._waited += time.perf_counter() - asked
 
-    def add(self, step: int, metrics: dict[str, jax.Array], names: Any) -> None:
-        """Takes note of a step, without waiting for it."""
+    def add(self, step: int, metrics: dict[str, jax.Array], names: np.ndarray) -> None:
+        """Takes note of a step and its elements' names (B,) bytes, without waiting for it."""
         self._pending.append((step, metrics, names))
         self._steps += 1
 
@@ -54,10 +54,10 @@ class StepLog:
         self._pending.clear()
         return self._newest["loss"]
 
-    def _skip(self, step: int, names: Any) -> None:
+    def _skip(self, step: int, names: np.ndarray) -> None:
         self._skipped += 1
         loss, norm = self._newest["loss"], self._newest["gradient_norm"]
-        clips = "" if names is None else ", ".join(sorted({_text(name) for name in names}))
+        clips = ", ".join(sorted({name.decode() for name in names}))
         what = f"step {step}: loss {loss}, gradient norm {norm}; batch: {clips}"
         allowed = self._config.training.max_skipped_steps
         if self._skipped > allowed:
@@ -83,7 +83,3 @@ class StepLog:
             scalars["examples_per_second"] = batch_size * self._steps / elapsed
         self._report.scalars("train", scalars, step)
         self.restart_clock()
-
-
-def _text(name: Any) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)

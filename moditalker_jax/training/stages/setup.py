@@ -56,11 +56,6 @@ def build_stage(config: StageConfig, workdir: Path, data: Mapping[str, Any]) -> 
                 workdir.parent / config.autoencoder, workdir.parent / config.landmark_autoencoder
             )
             return MToVStage(model, config.loss, config.diffusion, config.sampling, encoder, params)
-        case _:
-            raise InputError(
-                f"config.stage={config.stage!r}: choose atom, autoencoder, landmark_autoencoder "
-                "or mtov"
-            )
 
 
 def _perceptual_constants(loss: LossConfig) -> Any:
