@@ -12,9 +12,9 @@ from data_pipelines.loader import atom_batches
 from moditalker_jax import spec
 from moditalker_jax.errors import InputError
 from moditalker_jax.evaluation import unseen_speakers
-from moditalker_jax.evaluation.metrics import still_mouth_ratio
 from moditalker_jax.evaluation.ridge import RidgeMouth
 from moditalker_jax.mean_face import MEAN_FACE
+from moditalker_jax.metrics.landmarks import still_mouth_ratio
 from tests.clips import AUDIO_WIDTH, make_clip, make_metadata
 
 

@@ -5,21 +5,36 @@ import numpy as np
 
 from moditalker_jax.errors import InputError
 from moditalker_jax.faces.finder import FaceFinder
-from moditalker_jax.landmarks import fill_missing_landmarks, frontalize
+from moditalker_jax.landmarks import fill_missing_landmarks, frontalize, smooth_landmarks
 
 SEARCHED_RESOLUTION = 256
-"""Smaller frames are enlarged to this side before they are searched."""
+"""Smaller frames are enlarged until their shorter side has as many pixels before the search."""
+
+
+class EnlargedFaceTracker:
+    """One face, frame by frame; small frames are enlarged first.
+
+    The finder's mesh looks at 192 pixels of face.
+    """
+
+    def __init__(self, finder: FaceFinder):
+        self._track = finder.tracker()
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """Landmarks (68, 3) in pixels of a frame (H, W, 3) uint8 RGB, NaN without a face."""
+        height, width = frame.shape[:2]
+        scale = SEARCHED_RESOLUTION / min(height, width)
+        if scale > 1:
+            size = round(width * scale), round(height * scale)
+            frame = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
+        return self._track(frame) / np.float32(max(1.0, scale))
 
 
 def found_again(frames: np.ndarray, finder: FaceFinder) -> tuple[np.ndarray, float]:
-    """Frontal landmarks (T, 68, 3) that the finder sees, and the share of frames with a face.
-
-    Small frames are enlarged first: the finder's mesh looks at 192 pixels of face.
-    """
-    side = max(SEARCHED_RESOLUTION, frames.shape[1])
-    large = [cv2.resize(frame, (side, side), interpolation=cv2.INTER_CUBIC) for frame in frames]
-    landmarks = finder.track(large)
+    """Frontal landmarks (T, 68, 3) that the finder sees, and the share of frames with a face."""
+    track = EnlargedFaceTracker(finder)
+    landmarks = smooth_landmarks(np.stack([track(frame) for frame in frames]))
     share = float(np.isfinite(landmarks[:, 0, 0]).mean())
     if share == 0:
         raise InputError("no face found in any frame of the generated video")
-    return frontalize(fill_missing_landmarks(landmarks) / side)[0], share
+    return frontalize(fill_missing_landmarks(landmarks))[0], share

@@ -5,7 +5,7 @@ python -m moditalker_jax.evaluation.synthetic
 For utterances that no training clip holds, it measures
 - AToM: generated frontal landmarks against those that the face finder sees in the true video, as
   it does in training data, given those of its first frame;
-- the RGB autoencoder: PSNR of reconstructed frames;
+- the RGB autoencoder: PSNR of reconstructed frames, their mean;
 - the final video, made with the clip itself as reference: landmarks found again by the face
   finder, in it and in the true video, both frontalized.
 """
@@ -22,10 +22,11 @@ from data_pipelines.synthetic import HELD_OUT_SEED, make_clip
 from moditalker_jax.demo.__main__ import CHECKPOINT
 from moditalker_jax.errors import command
 from moditalker_jax.evaluation.found_faces import found_again
-from moditalker_jax.evaluation.metrics import mouth_correlation, psnr, still_mouth_ratio
 from moditalker_jax.generation.pipeline import MoDiTalker
 from moditalker_jax.generation.reference import Reference, reference_from_frames
 from moditalker_jax.landmarks import frontalize
+from moditalker_jax.metrics.landmarks import mouth_correlation, still_mouth_ratio
+from moditalker_jax.metrics.pixels import psnr
 
 SOURCE_RESOLUTION = 256
 """Synthetic frames are drawn and searched at this size, as real videos are larger than clips."""
@@ -50,13 +51,12 @@ def video_figures(
     video = pipeline.generate(clip.audio, identity, seed=seed)
     made, share = found_again(video.frames, pipeline.finder)
     truth, _ = found_again(identity.frames, pipeline.finder)
+    reconstruction = psnr(pipeline.frames.reconstruct(identity.frames), identity.frames)
     return {
         "face found in the video": share,
         "video mouth correlation": mouth_correlation(made, truth),
         "video mouth error / still mouth": still_mouth_ratio(made, truth),
-        "autoencoder PSNR (dB)": psnr(
-            pipeline.frames.reconstruct(identity.frames), identity.frames
-        ),
+        "autoencoder PSNR (dB)": float(reconstruction.mean()),
     }
 
 

@@ -29,9 +29,9 @@ from moditalker_jax import spec
 from moditalker_jax.checkpoint import load_stage
 from moditalker_jax.config import read_config, stage_config
 from moditalker_jax.errors import command
-from moditalker_jax.evaluation.metrics import mouth_correlation, still_mouth_ratio
 from moditalker_jax.evaluation.ridge import RidgeMouth
 from moditalker_jax.generation.motion import MotionGenerator
+from moditalker_jax.metrics.landmarks import mouth_correlation, still_mouth_ratio
 from moditalker_jax.training.run import run_stage
 
 SAMPLES = 8

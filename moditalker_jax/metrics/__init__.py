@@ -1,0 +1,1 @@
+"""Measures of videos, faces and speech: arrays in, floats out."""

@@ -1,0 +1,1 @@
+"""The published networks behind the measures, each with its own way of preparing the input."""
