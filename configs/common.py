@@ -1,5 +1,7 @@
 """What the stages' configs share."""
 
+from collections.abc import Callable
+
 import ml_collections
 
 from moditalker_jax.config import with_defaults
@@ -19,3 +21,23 @@ def choose(variants: dict, variant: str) -> ml_collections.ConfigDict:
 def data(variant: str) -> dict:
     """Shards to train on: HDTF-like videos that `data_pipelines.prepare` cut, or synthetic ones."""
     return {"directory": "data/prepared" if variant == "paper" else "data/synthetic"}
+
+
+def choose_row(get_config: Callable, rows: dict, variant: str) -> ml_collections.ConfigDict:
+    """A stage's config with the changes of one row of a table.
+
+    Args:
+      get_config: of the stage.
+      rows: changes by section, of each row.
+      variant: "VARIANT.ROW".
+
+    Raises:
+      ValueError: there is no such row or variant.
+    """
+    base, _, row = variant.partition(".")
+    if row not in rows:
+        raise ValueError(f"no row {row!r}; give VARIANT.ROW with a row of {', '.join(rows)}")
+    config = get_config(base)
+    for section, changes in rows[row].items():
+        config[section] = {**config[section].to_dict(), **changes}
+    return config

@@ -102,6 +102,19 @@ def load_metadata(directory: str | Path) -> dict[str, Any]:
     return open_shards(directory, clip_type()).metadata
 
 
+def read_clips(directory: str | Path, split: str) -> Iterator[PreparedClip]:
+    """The clips of a split, one by one, with their pictures decoded.
+
+    Raises:
+      InputError: no data set, or no such split.
+    """
+    shards = open_shards(directory, clip_type())
+    shards.split(split)
+    for record in shards.builder.as_dataset(split=split).as_numpy_iterator():
+        texts = {field: record[field].decode() for field in ("name", "speaker")}
+        yield PreparedClip(**record | texts)
+
+
 def held_out_split(directory: str | Path) -> str:
     """The split to measure on while training: "validation", or "test" where there is only that.
 

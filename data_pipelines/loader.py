@@ -11,6 +11,7 @@ import numpy as np
 
 from data_pipelines.builder import clip_type
 from data_pipelines.quiet_tensorflow import tf
+from data_pipelines.records import AUDIO
 from data_pipelines.shards import Shards, open_shards
 from data_pipelines.streams import (
     Record,
@@ -68,21 +69,18 @@ def atom_batches(
     shards = open_shards(directory, clip_type())
     metadata = shards.metadata
     mean_face = tf.constant(metadata["mean_face"], tf.float32)
-    width = metadata["audio_encoder"]["width"]
-    if not width:
-        raise InputError(f"{directory}: holds no audio features; train AToM on other data")
+    width = _audio_width(shards)
     steps = spec.AUDIO_STEPS_PER_FRAME
 
     def cut(record: Record, times: tf.Tensor, mirrored: tf.Tensor | None) -> Record:
         frontal = _mirrored_if(mirrored, record["frontal_landmarks"], sum_of_sides=0.0)
         motion = metadata["motion_scale"] * (frontal - mean_face)
         mask = times < tf.shape(frontal, tf.int64)[0]
-        audio_times = steps * times[0] + tf.range(steps * num_frames, dtype=tf.int64)
-        audio = _at_times(record["audio_features"], audio_times)
+        audio = _audio_from(record, times[0], num_frames)
         return {
             "name": window_name(record["name"], times[0]),
             "motion": _at_times(motion, times),
-            "audio_features": tf.ensure_shape(audio, (steps * num_frames, width)),
+            AUDIO: tf.ensure_shape(audio, (steps * num_frames, width)),
             "mask": mask,
         }
 
@@ -91,7 +89,7 @@ def atom_batches(
         record_stream(
             shards,
             split,
-            ("name", "frontal_landmarks", "audio_features"),
+            ("name", "frontal_landmarks", AUDIO),
             seed=order_seed,
             start=start * batch_size,
             process_index=process_index,
@@ -116,6 +114,7 @@ def clip_batches(
     num_frames: int = spec.CLIP_FRAMES,
     resolution: int | None = None,
     max_frame_stride: int = 1,
+    audio: bool = False,
     start: int = 0,
     mirror: bool = False,
     remainder: Remainder = "pad",
@@ -132,31 +131,37 @@ def clip_batches(
       num_frames: T.
       resolution: side of the frames; None is that of the data set.
       max_frame_stride: random windows take every s-th frame, s random up to this: more motion.
+      audio: read the audio features too, which go with windows of neighbouring frames.
 
     Yields:
       name (B,) bytes, "CLIP@FIRST_FRAME", video (B, T, R, R, 3) uint8, landmarks (B, T, 68, 3)
-      float32 in units of the frame's width, reference (B, R, R, 3) uint8, the window's first frame.
+      float32 in units of the frame's width, reference (B, R, R, 3) uint8, the window's first frame,
+      and audio_features (B, 2T, A) float32 if asked for.
 
     Raises:
       InputError: no data set, no such split, or no clip in it is long enough.
     """
     shards = open_shards(directory, clip_type())
     resize = _resizer(shards, resolution)
+    width = _audio_width(shards) if audio else 0
 
     def cut(record: Record, times: tf.Tensor, mirrored: tf.Tensor | None) -> Record:
         video = resize(_decode(_at_times(record["frames"], times), num_frames))
         landmarks = _mirrored_if(mirrored, _at_times(record["landmarks"], times), sum_of_sides=1.0)
         if mirrored is not None:
             video = tf.cond(mirrored, lambda: tf.reverse(video, axis=[2]), lambda: video)
-        name = window_name(record["name"], times[0])
-        return {"name": name, "video": video, "landmarks": landmarks, "reference": video[0]}
+        window = {"video": video, "landmarks": landmarks, "reference": video[0]}
+        if audio:
+            sound = _audio_from(record, times[0], num_frames)
+            window[AUDIO] = tf.ensure_shape(sound, (None, width))
+        return {"name": window_name(record["name"], times[0]), **window}
 
     order_seed, window_seed = process_seeds(seed, process_index)
     windows = windows_of(
         record_stream(
             shards,
             split,
-            ("name", "frames", "landmarks"),
+            ("name", "frames", "landmarks", *([AUDIO] if audio else [])),
             seed=order_seed,
             start=start * batch_size,
             keep=_at_least(num_frames),
@@ -181,6 +186,7 @@ def clip_windows(
     num_frames: int = spec.CLIP_FRAMES,
     stride: int = spec.CLIP_FRAMES,
     resolution: int | None = None,
+    audio: bool = False,
 ) -> Iterator[dict[str, np.ndarray | str | int]]:
     """Every window of every clip, once, for encoding latents.
 
@@ -189,13 +195,16 @@ def clip_windows(
 
     Yields:
       name (str, the clip's), start (int, the window's first frame), video (T, R, R, 3) uint8,
-      landmarks (T, 68, 3) float32 in units of the frame's width, reference (R, R, 3) uint8.
+      landmarks (T, 68, 3) float32 in units of the frame's width, reference (R, R, 3) uint8, and
+      audio_features (2T, A) float32 if asked for.
 
     Raises:
       InputError: as `clip_batches`.
     """
     shards = open_shards(directory, clip_type())
-    fields = ("name", "frames", "landmarks")
+    if audio:
+        _audio_width(shards)
+    fields = ("name", "frames", "landmarks", *([AUDIO] if audio else []))
     records = record_stream(shards, split, fields, seed=None, keep=_at_least(num_frames))
     nothing = _too_short(directory, split, num_frames)
     resize = _resizer(shards, resolution)
@@ -216,7 +225,9 @@ def _all_windows(
         last = len(clip["frames"]) - num_frames
         for start in sorted({*range(0, last + 1, stride), last}):
             video = clip["frames"][start : start + num_frames]
+            steps = spec.AUDIO_STEPS_PER_FRAME * np.array([start, start + num_frames])
             yield {
+                **({AUDIO: clip[AUDIO][slice(*steps)]} if AUDIO in clip else {}),
                 "name": clip["name"].decode(),
                 "start": start,
                 "video": video,
@@ -225,6 +236,19 @@ def _all_windows(
             }
     if empty:
         raise InputError(nothing)
+
+
+def _audio_width(shards: Shards) -> int:
+    width = shards.metadata["audio_encoder"]["width"]
+    if not width:
+        raise InputError(f"{shards.directory}: holds no audio features; train on other data")
+    return width
+
+
+def _audio_from(record: Record, start: tf.Tensor, num_frames: int) -> tf.Tensor:
+    """The audio features of the `num_frames` frames from number `start` on."""
+    steps = spec.AUDIO_STEPS_PER_FRAME
+    return _at_times(record[AUDIO], steps * start + tf.range(steps * num_frames, dtype=tf.int64))
 
 
 def _at_times(sequence: tf.Tensor, times: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,7 @@ from moditalker_jax.errors import InputError
 
 SAMPLES_PER_FRAME = spec.AUDIO_SAMPLE_RATE // spec.FPS
 JPEG_QUALITY = 95
+AUDIO = "audio_features"
 NO_AUDIO_FEATURES = {"name": "none", "width": 0, "version": 0}
 """The audio encoder of data sets without sound."""
 MAX_CLIP_FRAMES = 300

@@ -22,6 +22,7 @@ class RecordType:
     Attributes:
       name: of the data set for TFDS; sets of one kind may have different ones.
       features: what tells the kind.
+      optional: names of features that a set of this kind may have besides.
       made_by: the commands that make one.
       version: for TFDS; the first number is the record's own and must be the reader's.
       citation: of those who published the data.
@@ -32,6 +33,7 @@ class RecordType:
     made_by: str
     version: str = "1.0.0"
     citation: str = ""
+    optional: frozenset[str] = frozenset()
 
 
 class _ShardBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -174,7 +176,9 @@ def open_shards(directory: str | Path, record_type: RecordType) -> Shards:
             f"{directory}: cannot be read as a data set ({reason}); "
             f"make it again with {record_type.made_by}"
         ) from error
-    if set(builder.info.features) != set(record_type.features):
+    if set(builder.info.features) - record_type.optional != (
+        set(record_type.features) - record_type.optional
+    ):
         raise InputError(
             f"{directory}: holds {builder.name}, not {record_type.name}; "
             f"make those with {record_type.made_by}"

@@ -28,13 +28,16 @@ from moditalker_jax.training.stages.mtov import MToVStage
 from moditalker_jax.triplane import TriPlane
 
 AUDIO_WIDTH = 1024
-Row = tuple[str, float, float]
+Row = tuple[str, float, float, float]
 
 
-def compile_and_count(function: Callable, *inputs: Any) -> tuple[Callable, float]:
-    """The compiled function and XLA's count of its FLOPs."""
-    compiled = jax.jit(function).lower(*inputs).compile()
-    return compiled, float(compiled.cost_analysis()["flops"])
+def compile_and_count(function: Callable, *inputs: Any) -> tuple[Callable, float, float]:
+    """The compiled function, XLA's count of its FLOPs, and the seconds that compiling took."""
+    lowered = jax.jit(function).lower(*inputs)
+    start = time.perf_counter()
+    compiled = lowered.compile()
+    seconds = time.perf_counter() - start
+    return compiled, float(compiled.cost_analysis()["flops"]), seconds
 
 
 def time_in_turns(functions: Sequence[Callable], repeats: int) -> list[float]:
@@ -49,13 +52,16 @@ def time_in_turns(functions: Sequence[Callable], repeats: int) -> list[float]:
 
 
 def measure(named: dict[str, tuple[Callable, tuple]], repeats: int) -> list[Row]:
-    """Rows (name, GFLOP, seconds) of functions with their inputs."""
+    """Rows (name, GFLOP, seconds to compile, seconds) of functions with their inputs."""
     compiled = {name: compile_and_count(f, *inputs) for name, (f, inputs) in named.items()}
     calls = [
         lambda f=compiled[name][0], inputs=inputs: f(*inputs) for name, (_, inputs) in named.items()
     ]
     seconds = time_in_turns(calls, repeats)
-    return [(name, compiled[name][1] / 1e9, s) for name, s in zip(compiled, seconds, strict=True)]
+    return [
+        (name, flops / 1e9, compiling, running)
+        for (name, (_, flops, compiling)), running in zip(compiled.items(), seconds, strict=True)
+    ]
 
 
 def atom_rows(config: StageConfig, repeats: int) -> list[Row]:
@@ -84,7 +90,12 @@ def atom_rows(config: StageConfig, repeats: int) -> list[Row]:
             {"params": params}, x_t, timesteps, audio, reference, keep_condition=keep
         )
 
-    stage = AToMStage(model, config.loss, config.diffusion, config.sampling, data={})
+    stage, scanned = (
+        AToMStage(
+            model.clone(scan_layers=scan), config.loss, config.diffusion, config.sampling, data={}
+        )
+        for scan in (False, True)
+    )
     batch = {"motion": x_t[:1], "audio_features": audio[:1], "mask": jnp.ones((1, frames), bool)}
     return measure(
         {
@@ -94,6 +105,7 @@ def atom_rows(config: StageConfig, repeats: int) -> list[Row]:
             ),
             "AToM sampling step, uncached": (uncached, (params, x_t, audio, reference)),
             "AToM training step, a window": (gradient_of(stage), (params, {}, batch)),
+            "AToM training step, layers scanned": (gradient_of(scanned), (params, {}, batch)),
         },
         repeats,
     )
@@ -170,13 +182,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for module in (atom_config, autoencoder_config, mtov_config)
     )
     print(f"{jax.devices()[0].device_kind}, float32, variant {options.variant!r}")
-    print(f"{'':44s} {'GFLOP':>9s} {'seconds':>9s}")
+    print(f"{'':44s} {'GFLOP':>9s} {'compiling':>9s} {'seconds':>9s}")
     for measured in (
         lambda: atom_rows(atom, options.repeats),
         lambda: mtov_rows(mtov, autoencoder, options.repeats),
     ):
-        for name, gigaflops, seconds in measured():
-            print(f"{name:44s} {gigaflops:9.1f} {seconds:9.3f}", flush=True)
+        for name, gigaflops, compiling, seconds in measured():
+            print(f"{name:44s} {gigaflops:9.1f} {compiling:9.1f} {seconds:9.3f}", flush=True)
     return 0
 
 

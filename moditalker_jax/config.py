@@ -45,12 +45,18 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiffusionConfig:
-    """Forward process and the network's target (paper equations 1, 2, 5 and 6)."""
+    """Forward process and the network's target (paper equations 1, 2, 5 and 6).
+
+    Attributes:
+      residual: AToM diffuses how landmarks differ from the window's first frame; otherwise the
+        landmarks themselves (paper table 2a, row I).
+    """
 
     schedule: Literal["cosine", "scaled_linear"]
     num_train_timesteps: int = 1000
     prediction_type: Literal["x0", "epsilon", "v"] = "x0"
     cond_drop_rate: float = 0.0
+    residual: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,10 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines.builder import held_out_split
+from data_pipelines.builder import held_out_split, load_metadata
 from data_pipelines.latents import latent_metadata, write_latents
 from data_pipelines.loader import clip_windows
+from data_pipelines.records import AUDIO
 from moditalker_jax.conditions import landmark_video, pose_video
 from moditalker_jax.errors import command
 from moditalker_jax.latents import LATENT_NAMES, load_clip_encoder
@@ -32,6 +33,7 @@ def encode_latents(
     landmark_autoencoder: Path,
     stride: int = 16,
     disc_radius: float | None = None,
+    audio: bool = False,
 ) -> None:
     """Writes the latents of every clip window of a data set, whole or not at all.
 
@@ -41,6 +43,7 @@ def encode_latents(
       autoencoder, landmark_autoencoder: workdirs of the trained autoencoders.
       stride: frames from one 16-frame window to the next.
       disc_radius: of the landmark discs, see `conditions.landmark_video`.
+      audio: put the audio features beside the latents, for an MToV that reads them.
 
     Raises:
       InputError: the data or an autoencoder is missing, or `out` holds something already.
@@ -51,7 +54,12 @@ def encode_latents(
 
     def latents_of(split: str) -> Iterator[dict[str, Any]]:
         windows = clip_windows(
-            data, split, num_frames=model.num_frames, stride=stride, resolution=model.resolution
+            data,
+            split,
+            num_frames=model.num_frames,
+            stride=stride,
+            resolution=model.resolution,
+            audio=audio,
         )
         for window in tqdm(windows, desc=f"encoding {split}", unit="clip"):
             video, landmarks = window["video"], window["landmarks"]
@@ -65,14 +73,18 @@ def encode_latents(
             }
             latents = encode(params, {name: array[None] for name, array in batch.items()})
             flat = {n: np.asarray(getattr(latents, n).to_tokens()[0]) for n in LATENT_NAMES}
+            if audio:
+                flat[AUDIO] = window[AUDIO]
             yield {"name": window["name"], "start": window["start"], **flat}
 
     grid, frames = model.resolution // model.patch_size, model.num_frames
+    sound = {"audio_encoder": load_metadata(data)["audio_encoder"]} if audio else {}
     metadata = latent_metadata(
         plane_sizes={"xy": (grid, grid), "yt": (frames, grid), "xt": (frames, grid)},
         latent_channels=model.latent_channels,
         autoencoder=str(autoencoder),
         landmark_autoencoder=str(landmark_autoencoder),
+        **sound,
     )
     splits = ("train", held_out_split(data))
     write_latents(out, {split: latents_of(split) for split in splits}, metadata)
@@ -86,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, help="directory of the autoencoders")
     parser.add_argument("--out", type=Path, help="directory to write; default RUN/latents")
     parser.add_argument("--stride", type=int, default=16, help="frames from clip to clip")
+    parser.add_argument("--audio", action="store_true", help="with the audio features")
     options = parser.parse_args(arguments)
     encode_latents(
         options.data,
@@ -93,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         autoencoder=options.run / "autoencoder",
         landmark_autoencoder=options.run / "landmark_autoencoder",
         stride=options.stride,
+        audio=options.audio,
     )
     return 0
 

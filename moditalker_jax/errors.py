@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 Main = Callable[[Sequence[str] | None], int]
 """A command: takes its arguments, or None for the process's own, and returns its exit status."""
 
+SOMETHING_LEFT_OUT = 3
+"""Exit status of commands that went on without a bad item."""
+
 
 class InputError(Exception):
     """What was given cannot be used.

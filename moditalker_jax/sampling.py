@@ -45,7 +45,7 @@ def sample_motion(
       reference_motion: (B, 68, 3), motion space.
 
     Returns:
-      Residuals to the reference (B, T, 68, 3) in [-1, 1].
+      (B, T, 68, 3) in [-1, 1]: residuals to the reference; without `diffusion.residual`, motion.
     """
     batch_size = audio_features.shape[0]
     guided = config.guidance_scale != 1.0
@@ -93,6 +93,7 @@ def sample_latents(
     *,
     diffusion: DiffusionConfig,
     config: SamplingConfig,
+    audio_features: jax.Array | None = None,
 ) -> TriPlane:
     """Samples MToV (paper section 4.3); `conditions.video` is not read.
 
@@ -111,6 +112,7 @@ def sample_latents(
             conditions.landmark,
             conditions.pose,
             conditions.reference,
+            audio_features,
         )
 
     predict = make_predictor(

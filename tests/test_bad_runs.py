@@ -100,7 +100,7 @@ CONFIGS = {
 DATA = {
     "missing shards": ("nowhere", "nowhere: does not exist; make one with"),
     "shards of another kind": ("latents", "holds talking_head_latents, not talking_heads"),
-    "no sound": ("silent", "holds no audio features; train AToM on other data"),
+    "no sound": ("silent", "holds no audio features; train on other data"),
     "nothing held out": ("train_only", "nothing is held out for validation"),
 }
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moditalker_jax.nn.disentangled_attention import DecoderLayer, LayerMemory
+from moditalker_jax.nn.decoder_layers import DecoderLayer, LayerMemory
 
 WIDTH, FRAMES, TOKENS = 8, 6, 5
 

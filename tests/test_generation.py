@@ -84,9 +84,9 @@ def test_identity_of_a_clip_is_the_last_finished_frame(pipeline, reference):
     identities = []
     generate = pipeline.frames._generate
 
-    def spy(landmarks, frames, frame_landmarks, identity, key):
+    def spy(landmarks, frames, frame_landmarks, identity, audio_features, key):
         identities.append(identity)
-        return generate(landmarks, frames, frame_landmarks, identity, key)
+        return generate(landmarks, frames, frame_landmarks, identity, audio_features, key)
 
     pipeline.frames._generate = spy
     try:
@@ -95,6 +95,7 @@ def test_identity_of_a_clip_is_the_last_finished_frame(pipeline, reference):
             played.frames,
             played.landmarks,
             jax.random.key(0),
+            audio_features=np.zeros((80, 1), np.float32),
             finish=lambda frames, start: np.full(frames.shape, start, np.uint8),
         )
     finally:

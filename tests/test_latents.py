@@ -71,6 +71,11 @@ def test_one_pass_gives_every_window_to_half_precision(shards):
     assert len(list(latent_batches(shards, "validation", 2, seed=None, remainder="drop"))) == 1
 
 
+def test_audio_that_is_not_there_is_told(shards):
+    with pytest.raises(InputError, match="set: holds no audio features"):
+        next(latent_batches(shards, "validation", 2, seed=None, audio=True))
+
+
 def test_training_order_is_shuffled_endless_and_seeded(shards):
     def order(seed):
         batches = itertools.islice(latent_batches(shards, "train", 3, seed=seed), 8)

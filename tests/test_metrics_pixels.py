@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moditalker_jax.metrics import sharpness
-from moditalker_jax.metrics.continuity import seam_ratio
+from moditalker_jax.metrics.continuity import frame_changes, seam_ratio
 from moditalker_jax.metrics.lpips import lpips
 from moditalker_jax.metrics.pixels import psnr, ssim
 from moditalker_jax.metrics.sharpness import cpbd
@@ -102,8 +102,9 @@ def test_cpbd_refuses_what_it_cannot_judge():
 
 
 def moving(brightness):
-    """A grey video with this brightness (T,) in each frame."""
-    return np.broadcast_to(np.uint8(brightness)[:, None, None, None], (len(brightness), 4, 4, 3))
+    """The changes of a grey video with this brightness (T,) in each frame."""
+    grey = np.uint8(brightness)[:, None, None, None]
+    return frame_changes(np.broadcast_to(grey, (len(brightness), 4, 4, 3)))
 
 
 def test_seams_show_as_greater_changes():

@@ -125,7 +125,7 @@ class Zeros(nn.Module):
     """Predicts zeros, so that the loss is a function of the target alone."""
 
     @nn.compact
-    def __call__(self, x_t, timesteps, landmark, pose, reference, *, train):
+    def __call__(self, x_t, timesteps, landmark, pose, reference, audio, *, train):
         return jax.tree.map(jnp.zeros_like, x_t)
 
 

@@ -1,1 +1,3 @@
-"""Measurements of generated motion and video: arrays in, floats out."""
+"""Commands that measure: generated videos against real ones, speakers never seen, held-out
+synthetic speech.
+"""

@@ -31,7 +31,7 @@ class FrameGenerator:
         }
         config = self.mtov.config
 
-        def make_clip(params, encoder_params, batch, key):
+        def make_clip(params, encoder_params, batch, audio_features, key):
             conditions = self._encoder.encode(encoder_params, batch)
             latents = sample_latents(
                 self.mtov.model,
@@ -40,6 +40,7 @@ class FrameGenerator:
                 key,
                 diffusion=config.diffusion,
                 config=config.sampling,
+                audio_features=audio_features,
             )
             return self._encoder.decode(encoder_params, latents)
 
@@ -62,6 +63,7 @@ class FrameGenerator:
         reference_landmarks: np.ndarray,
         key: jax.Array,
         *,
+        audio_features: np.ndarray,
         finish: FinishFrames,
         on_clip: Callable[[int, int], None] = lambda done, total: None,
     ) -> np.ndarray:
@@ -72,6 +74,7 @@ class FrameGenerator:
           reference_frames: uint8 (T, H, W, 3), whose upper halves are the pose frames.
           reference_landmarks: (T, 68, 3) of those frames, in units of their width.
           key: typed key; clip k uses `fold_in(key, k)`.
+          audio_features: (2T, D) at 50 Hz; read only by a network with that condition.
           finish: given a clip's frames in [-1, 1] and its first frame's number, its uint8 frames;
             what it returns is what the next clip continues.
           on_clip: told the number of clips done and their total.
@@ -93,6 +96,7 @@ class FrameGenerator:
                 reference_frames[chosen],
                 reference_landmarks[chosen],
                 identity,
+                audio_features.reshape(num_frames, -1, audio_features.shape[-1])[chosen],
                 jax.random.fold_in(key, index),
             )
             kept = min(clip_frames, num_frames - index * clip_frames)
@@ -115,7 +119,9 @@ class FrameGenerator:
             made[start : start + size] = np.clip(np.round((video + 1.0) * 127.5), 0, 255)
         return made
 
-    def _generate(self, landmarks, frames, frame_landmarks, identity, key) -> np.ndarray:
+    def _generate(
+        self, landmarks, frames, frame_landmarks, identity, audio_features, key
+    ) -> np.ndarray:
         batch = {
             "pose_video": pose_video(frames, frame_landmarks),
             "landmark_video": landmark_video(
@@ -126,4 +132,5 @@ class FrameGenerator:
             "reference": identity,
         }
         batch = {name: jnp.asarray(value)[None] for name, value in batch.items()}
-        return np.asarray(self._make_clip(self.mtov.params, self._params, batch, key)[0])
+        audio = audio_features.reshape(1, -1, audio_features.shape[-1])
+        return np.asarray(self._make_clip(self.mtov.params, self._params, batch, audio, key)[0])

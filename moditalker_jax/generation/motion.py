@@ -66,13 +66,14 @@ class MotionGenerator:
         windows = []
         for index in range(num_windows):
             features = padded[index * window_steps : (index + 1) * window_steps]
-            residual = self._sample_window(
+            sampled = self._sample_window(
                 self.atom.params,
                 features[None],
                 reference_motion[None],
                 jax.random.fold_in(key, index),
             )
-            windows.append(reference_motion + np.asarray(residual[0]))
+            origin = reference_motion if self.atom.config.diffusion.residual else 0.0
+            windows.append(origin + np.asarray(sampled[0]))
             reference_motion = windows[-1][-1]
             on_window(index + 1, num_windows)
         return np.concatenate(windows)[:num_frames] / scale + mean_face

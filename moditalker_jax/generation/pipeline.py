@@ -57,6 +57,13 @@ class MoDiTalker:
                 f"{directory / 'atom'} was trained with version {stored['version']} of audio "
                 f"encoder {stored['name']!r}; this is version {encoder.version}: train it again"
             )
+        mtov = stages["mtov"]
+        if "audio" in mtov.model.conditions and mtov.data["audio_encoder"] != stored:
+            raise InputError(
+                f"{directory / 'mtov'} was trained with audio encoder "
+                f"{mtov.data['audio_encoder']['name']!r}, its AToM with {stored['name']!r}: they "
+                "don't belong together"
+            )
         return cls(MotionGenerator(atom), FrameGenerator(**stages), encoder, FaceFinder())
 
     def generate(
@@ -114,6 +121,7 @@ class MoDiTalker:
             identity.frames,
             identity.landmarks,
             frames_key,
+            audio_features=features[: 2 * num_frames],
             finish=finish,
             on_clip=lambda done, total: on_progress("frames", done, total),
         )

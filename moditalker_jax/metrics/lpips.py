@@ -12,6 +12,8 @@ from moditalker_jax.metrics.pixels import check_videos
 from moditalker_jax.models.perceptual import LPIPS, Network, load_lpips_params
 
 _BATCH = 16
+_BATCH_PIXELS = _BATCH * 128 * 128
+"""Batches of larger frames hold fewer of them: VGG16 keeps 64 numbers of each pixel."""
 
 
 def lpips(frames: np.ndarray, truth: np.ndarray, *, network: Network = "alexnet") -> np.ndarray:
@@ -33,16 +35,18 @@ def lpips(frames: np.ndarray, truth: np.ndarray, *, network: Network = "alexnet"
     """
     check_videos(frames, truth)
     params = load_lpips_params(network)
+    rows, columns = frames.shape[1:3]
+    size = max(1, min(_BATCH, _BATCH_PIXELS // (rows * columns)))
     distances = [
-        _distances(params, _batch(frames, start), _batch(truth, start), network=network)
-        for start in range(0, len(frames), _BATCH)
+        _distances(params, *(_batch(x, start, size) for x in (frames, truth)), network=network)
+        for start in range(0, len(frames), size)
     ]
     return np.concatenate(distances)[: len(frames)]
 
 
-def _batch(frames: np.ndarray, start: int) -> np.ndarray:
+def _batch(frames: np.ndarray, start: int, size: int) -> np.ndarray:
     """A batch of always one size, so that it is compiled once: the last frame fills it up."""
-    return frames[np.minimum(np.arange(start, start + _BATCH), len(frames) - 1)]
+    return frames[np.minimum(np.arange(start, start + size), len(frames) - 1)]
 
 
 @functools.partial(jax.jit, static_argnames="network")

@@ -18,7 +18,13 @@ from jax.typing import DTypeLike
 
 from moditalker_jax import spec
 from moditalker_jax.nn.attention import EncoderLayer, layer_norm
-from moditalker_jax.nn.disentangled_attention import DecoderLayer, LayerMemory, MemoryPositions
+from moditalker_jax.nn.decoder_layers import (
+    DecoderLayer,
+    JointDecoderLayer,
+    JointMemory,
+    LayerMemory,
+    MemoryPositions,
+)
 from moditalker_jax.nn.embeddings import rotary_angles, sinusoidal_embedding
 from moditalker_jax.nn.layer_scan import scan_layers, stack
 
@@ -38,7 +44,7 @@ class AToMConditions:
 
     audio_vector: Array
     landmark_vector: Array
-    memories: tuple[LayerMemory, ...]
+    memories: tuple[LayerMemory | JointMemory, ...]
 
 
 class PooledFeature(nn.Module):
@@ -79,6 +85,13 @@ class AToM(nn.Module):
       merge_residual: in each layer, keep the merged face beside what it read. In the authors'
         network (default) it is replaced, so that all it knows of the audio passes through the
         weights of an attention over landmark and time tokens, which is slow to learn.
+      center_audio: the audio features' mean over the window is taken from them, as cepstral mean
+        normalisation does; who speaks, and into what microphone, goes with it. Off in the authors'
+        network.
+      disentangled: the lip part and the upper face are moved apart; otherwise the whole face at
+        once (paper table 2a, rows I to III).
+      landmark_condition: the reference landmarks are a condition; otherwise audio alone is (rows I
+        and II), which goes with `disentangled=False`.
       remat: recompute each decoder layer in the backward pass, to save memory.
       scan_layers: run the decoder layers by one scan, which compiles sooner.
       dtype: of the computation; parameters, softmax and the output are float32.
@@ -94,6 +107,9 @@ class AToM(nn.Module):
     memory_positions: Literal["token", "time"] = "token"
     alignment_bias: bool = False
     merge_residual: bool = False
+    center_audio: bool = False
+    disentangled: bool = True
+    landmark_condition: bool = True
     remat: bool = False
     scan_layers: bool = False
     dtype: DTypeLike = jnp.float32
@@ -101,29 +117,35 @@ class AToM(nn.Module):
     def setup(self):
         if self.memory_positions not in ("token", "time"):
             raise ValueError(f"memory_positions is 'token' or 'time', not {self.memory_positions}")
+        if self.disentangled and not self.landmark_condition:
+            raise ValueError("disentangled attention reads landmarks: it needs landmark_condition")
         width, dtype = self.width, self.dtype
         encoder = (width, self.mlp_width, self.num_heads, self.dropout_rate, dtype)
 
         self.audio_projection = nn.Dense(width, dtype=dtype)
         self.audio_encoder = [EncoderLayer(*encoder) for _ in range(NUM_ENCODER_LAYERS)]
         self.audio_pooled = PooledFeature(width, dtype)
-        self.landmark_projection = nn.Dense(width, dtype=dtype)
-        self.landmark_encoder = [EncoderLayer(*encoder) for _ in range(NUM_ENCODER_LAYERS)]
-        self.landmark_pooled = PooledFeature(width, dtype)
+        normal = nn.initializers.normal(1.0)
+        if self.landmark_condition:
+            self.landmark_projection = nn.Dense(width, dtype=dtype)
+            self.landmark_encoder = [EncoderLayer(*encoder) for _ in range(NUM_ENCODER_LAYERS)]
+            self.landmark_pooled = PooledFeature(width, dtype)
+            self.null_landmarks = self.param("null_landmarks", normal, (1, self.num_frames, width))
         self.memory_norm = layer_norm(dtype)
 
-        normal = nn.initializers.normal(1.0)
         self.null_audio = self.param("null_audio", normal, (1, self._num_audio_steps, width))
-        self.null_landmarks = self.param("null_landmarks", normal, (1, self.num_frames, width))
         self.null_audio_vector = self.param("null_audio_vector", normal, (1, width))
 
         self.time_hidden = nn.Dense(4 * width, dtype=dtype)
         self.time_vector = nn.Dense(width, dtype=dtype)
         self.time_tokens = nn.Dense(NUM_TIME_TOKENS * width, dtype=dtype)
 
-        self.lip_projection = nn.Dense(width, dtype=dtype)
-        self.upper_projection = nn.Dense(width, dtype=dtype)
-        self.decoder = [DecoderLayer(*self._decoder_settings) for _ in range(self.num_layers)]
+        if self.disentangled:
+            self.lip_projection = nn.Dense(width, dtype=dtype)
+            self.upper_projection = nn.Dense(width, dtype=dtype)
+        else:
+            self.face_projection = nn.Dense(width, dtype=dtype)
+        self.decoder = [self._make_decoder_layer() for _ in range(self.num_layers)]
         # Residuals are small beside the unit noise that they are found in: start near zero.
         small = nn.initializers.normal(1e-3)
         self.out = nn.Dense(spec.NUM_LANDMARKS * 3, kernel_init=small, dtype=dtype)
@@ -166,20 +188,20 @@ class AToM(nn.Module):
           ValueError: the lengths are not 2T and T.
         """
         audio = self._encode_audio(audio_features, train=train)  # (B, S, D)
-        landmarks = self._encode_landmarks(reference_landmarks, train=train)  # (B, T, D)
-        if keep_condition is not None:
-            keep = keep_condition[:, None, None]
-            audio = jnp.where(keep, audio, self.null_audio.astype(audio.dtype))
-            landmarks = jnp.where(keep, landmarks, self.null_landmarks.astype(landmarks.dtype))
+        audio = self._kept(audio, self.null_audio, keep_condition)
+        tokens, landmark_vector = audio, jnp.zeros_like(audio[:, 0])
+        if self.landmark_condition:
+            landmarks = self._encode_landmarks(reference_landmarks, train=train)  # (B, T, D)
+            landmarks = self._kept(landmarks, self.null_landmarks, keep_condition)
+            tokens = jnp.concatenate((audio, landmarks), axis=1)
+            landmark_vector = self.landmark_pooled(landmarks)
         audio_vector = self.audio_pooled(audio)  # (B, D)
-        if keep_condition is not None:
-            null_vector = self.null_audio_vector.astype(audio_vector.dtype)
-            audio_vector = jnp.where(keep_condition[:, None], audio_vector, null_vector)
-        tokens = self.memory_norm(jnp.concatenate((audio, landmarks), axis=1))  # (B, S + T, D)
+        audio_vector = self._kept(audio_vector, self.null_audio_vector, keep_condition)
+        tokens = self.memory_norm(tokens)  # (B, S + T, D)
         positions, _ = self._positions()
         return AToMConditions(
             audio_vector=audio_vector,
-            landmark_vector=self.landmark_pooled(landmarks),
+            landmark_vector=landmark_vector,
             memories=tuple(layer.remember(tokens, positions) for layer in self.decoder),
         )
 
@@ -196,9 +218,9 @@ class AToM(nn.Module):
         _, positions = self._positions()
 
         lip_bias = self._alignment_bias(x_t.shape[1]) if self.alignment_bias else None
-        x = self._embed_parts(x_t)  # (B, T, 2D)
+        x = self._embed_parts(x_t)  # (B, T, 2D), or (B, T, D) of the whole face
 
-        def decode(layer: DecoderLayer, x: Array, memory: LayerMemory) -> Array:
+        def decode(layer: nn.Module, x: Array, memory: Any) -> Array:
             memory = memory.join(layer.remember(time_tokens, positions))
             return layer(x, *vectors, memory, deterministic=not train, lip_bias=lip_bias)
 
@@ -212,18 +234,18 @@ class AToM(nn.Module):
 
     def _scan_decoder(
         self,
-        decode: Callable[[DecoderLayer, Array, LayerMemory], Array],
+        decode: Callable[[nn.Module, Array, Any], Array],
         x: Array,
-        memories: tuple[LayerMemory, ...],
+        memories: tuple[LayerMemory | JointMemory, ...],
         *,
         train: bool,
     ) -> Array:
         """All decoder layers by one scan."""
-        alone = DecoderLayer(*self._decoder_settings, parent=None)
+        alone = self._make_decoder_layer(parent=None)
         dropout = train and self.dropout_rate > 0
         keys = jax.random.split(self.make_rng("dropout"), self.num_layers) if dropout else None
 
-        def apply(params: Any, x: Array, memory_and_key: tuple[LayerMemory, Any]) -> Array:
+        def apply(params: Any, x: Array, memory_and_key: tuple[Any, Any]) -> Array:
             memory, key = memory_and_key
             rngs = {"dropout": key} if dropout else None
             return nn.apply(decode, alone)({"params": params}, x, memory, rngs=rngs)
@@ -236,9 +258,11 @@ class AToM(nn.Module):
             (stack(memories), keys),
         )
 
-    @property
-    def _decoder_settings(self) -> tuple[Any, ...]:
-        return self.width, self.num_heads, self.dropout_rate, self.merge_residual, self.dtype
+    def _make_decoder_layer(self, **scope: Any) -> DecoderLayer | JointDecoderLayer:
+        attention = (self.width, self.num_heads, self.dropout_rate)
+        if self.disentangled:
+            return DecoderLayer(*attention, self.merge_residual, self.dtype, **scope)
+        return JointDecoderLayer(*attention, self.dtype, **scope)
 
     def film_vectors(self, time_vector: Array, conditions: AToMConditions) -> tuple[Array, Array]:
         """FiLM vectors of the lip part and of the upper face, (B, D) each."""
@@ -254,7 +278,7 @@ class AToM(nn.Module):
 
     def _positions(self) -> tuple[MemoryPositions, MemoryPositions]:
         """Positions of the audio and landmark tokens, and of the time tokens."""
-        frames, steps = np.arange(self.num_frames), np.arange(self._num_audio_steps)
+        frames, steps = self._landmark_times(), np.arange(self._num_audio_steps)
         time = np.arange(NUM_TIME_TOKENS)
         if self.memory_positions == "time":
             lip = np.concatenate((steps / spec.AUDIO_STEPS_PER_FRAME, frames))
@@ -265,9 +289,13 @@ class AToM(nn.Module):
             MemoryPositions(len(steps) + time, time),
         )
 
+    def _landmark_times(self) -> np.ndarray:
+        """The frames that the memory's landmark tokens stand for."""
+        return np.arange(self.num_frames if self.landmark_condition else 0)
+
     def _alignment_bias(self, num_queries: int) -> np.ndarray:
         """(heads, T, L) penalties of the frames' distance from audio and landmark tokens."""
-        steps, frames = np.arange(self._num_audio_steps), np.arange(self.num_frames)
+        steps, frames = np.arange(self._num_audio_steps), self._landmark_times()
         times = np.concatenate((steps / spec.AUDIO_STEPS_PER_FRAME, frames))
         distances = np.abs(np.arange(num_queries)[:, None] - times)  # (T, S + T)
         distances = np.pad(distances, ((0, 0), (0, NUM_TIME_TOKENS)))
@@ -276,6 +304,8 @@ class AToM(nn.Module):
         return (-slopes[:, None, None] * distances).astype(np.float32)
 
     def _embed_parts(self, x_t: Array) -> Array:
+        if not self.disentangled:
+            return self.face_projection(x_t.reshape(*x_t.shape[:2], -1))  # (B, T, D)
         lip = x_t[:, :, np.array(spec.LIP_REGION)]  # (B, T, 37, 3)
         upper = x_t[:, :, np.array(spec.UPPER_FACE)]  # (B, T, 31, 3)
         parts = (
@@ -286,6 +316,8 @@ class AToM(nn.Module):
 
     def _encode_audio(self, audio_features: Array, *, train: bool) -> Array:
         self._check_length("audio_features", audio_features, self._num_audio_steps)
+        if self.center_audio:
+            audio_features = audio_features - audio_features.mean(axis=1, keepdims=True)
         return self._encode(self.audio_projection(audio_features), self.audio_encoder, train=train)
 
     def _encode_landmarks(self, reference_landmarks: Array, *, train: bool) -> Array:
@@ -303,6 +335,14 @@ class AToM(nn.Module):
         for layer in layers:
             tokens = layer(tokens, angles, deterministic=not train)
         return tokens
+
+    @staticmethod
+    def _kept(encoded: Array, null: Array, keep_condition: Array | None) -> Array:
+        """`encoded` (B, ...), with the learned `null` where `keep_condition` (B,) is False."""
+        if keep_condition is None:
+            return encoded
+        keep = keep_condition.reshape(-1, *[1] * (encoded.ndim - 1))
+        return jnp.where(keep, encoded, null.astype(encoded.dtype))
 
     @staticmethod
     def _check_length(name: str, array: Array, length: int) -> None:

@@ -56,7 +56,7 @@ def check_sizes(model: nn.Module) -> None:
 
 
 def init_params(model: nn.Module, key: jax.Array, *, audio_width: int = 1) -> Any:
-    """Fresh parameters; `audio_width` is the width of the audio features that AToM reads."""
+    """Fresh parameters; `audio_width` is that of the audio features that the network reads."""
     match model:
         case AToM():
             frames = model.num_frames
@@ -74,7 +74,8 @@ def init_params(model: nn.Module, key: jax.Array, *, audio_width: int = 1) -> An
             side = 2 ** len(model.channel_multipliers)
             plane = jnp.zeros((1, side, side, model.out_channels))
             latents = TriPlane(plane, plane, plane)
-            inputs = (latents, jnp.zeros((1,), jnp.int32), latents, latents, latents)
+            audio = jnp.zeros((1, spec.AUDIO_STEPS_PER_FRAME * side, audio_width))
+            inputs = (latents, jnp.zeros((1,), jnp.int32), latents, latents, latents, audio)
     # Compiled as one, in which XLA leaves the forward pass out: much sooner than op by op.
     return jax.jit(model.init)(key, *inputs)["params"]
 

@@ -7,7 +7,7 @@ tri-planes beside the noisy one.
 
 import functools
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import flax.linen as nn
 import jax
@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 from moditalker_jax.nn.embeddings import sinusoidal_embedding
 from moditalker_jax.nn.unet_blocks import (
     NORM_EPSILON,
+    AudioAttention,
     PlaneSizes,
     ResidualBlock,
     TokenAttention,
@@ -26,6 +27,8 @@ from moditalker_jax.nn.unet_blocks import (
     upsample,
 )
 from moditalker_jax.triplane import TriPlane
+
+Condition = Literal["landmark", "pose", "reference", "audio"]
 
 
 class BlockPlan(NamedTuple):
@@ -88,9 +91,18 @@ class TriPlaneBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tokens: Array, sizes: PlaneSizes, time: Array, *, deterministic: bool
+        self,
+        tokens: Array,
+        sizes: PlaneSizes,
+        time: Array,
+        audio_features: Array | None,
+        *,
+        deterministic: bool,
     ) -> tuple[Array, PlaneSizes]:
-        """Maps tokens (B, L, C) of planes with `sizes` to (B, L', C') and their new sizes."""
+        """Maps tokens (B, L, C) of planes with `sizes` to (B, L', C') and their new sizes.
+
+        Given `audio_features` (B, S, A), the blocks that attend within planes read them.
+        """
         channels = self.plan.multiplier * self.base_channels
         residual = functools.partial(
             ResidualBlock,
@@ -119,6 +131,11 @@ class TriPlaneBlock(nn.Module):
                 tokens,
                 sizes,
             )
+            if audio_features is not None:
+                read = AudioAttention(
+                    self.num_heads, self.num_groups, self.dtype, name="audio_attention"
+                )
+                tokens = read(tokens, sizes, audio_features)
 
         if self.plan.ending:
             resample = {"resample": upsample} if self.plan.ending == "upsample" else {}
@@ -142,6 +159,8 @@ class TriPlaneUNet(nn.Module):
       attention_downsampling: the downsampling factors whose blocks attend within each plane.
       num_heads: of every attention.
       num_groups: of every GroupNorm; divides all widths.
+      conditions: what the network is told (paper table 2b). "landmark", "pose" and "reference" are
+        latents beside the noisy ones; "audio" is read by cross-attention.
       reference_on_xy_only: the identity latents' yt and xt planes are replaced by zeros, as in the
         authors' release; the paper conditions every plane.
       dropout_rate: before the second convolution of each residual block.
@@ -156,6 +175,7 @@ class TriPlaneUNet(nn.Module):
     attention_downsampling: tuple[int, ...] = (1, 2, 4)
     num_heads: int = 8
     num_groups: int = 32
+    conditions: tuple[Condition, ...] = ("landmark", "pose", "reference")
     reference_on_xy_only: bool = False
     dropout_rate: float = 0.0
     remat: bool = False
@@ -169,6 +189,7 @@ class TriPlaneUNet(nn.Module):
         landmark_latents: TriPlane,
         pose_latents: TriPlane,
         reference_latents: TriPlane,
+        audio_features: Array | None = None,
         *,
         train: bool = False,
     ) -> TriPlane:
@@ -180,24 +201,39 @@ class TriPlaneUNet(nn.Module):
           landmark_latents: of the landmark video, with planes of the same sizes.
           pose_latents: of the frames that are black below the nose.
           reference_latents: of the identity frames.
+          audio_features: (B, 2T, A) at 50 Hz, for the condition "audio".
           train: dropout is on (needs the rng stream "dropout").
 
         Returns:
           The prediction, float32, with the plane sizes of `x_t` and `out_channels`. A freshly
           initialised network returns zeros.
+
+        Raises:
+          ValueError: a condition is unknown, or is "audio" and there are no `audio_features`.
         """
+        if unknown := set(self.conditions) - set(get_args(Condition)):
+            raise ValueError(f"conditions are {get_args(Condition)}, not {sorted(unknown)}")
+        reads_audio = "audio" in self.conditions
+        if reads_audio and audio_features is None:
+            raise ValueError("the condition 'audio' needs audio_features")
         if self.reference_on_xy_only:
             reference_latents = reference_latents.replace(
                 yt=jnp.zeros_like(reference_latents.yt), xt=jnp.zeros_like(reference_latents.xt)
             )
-        inputs = x_t.concatenate(landmark_latents, pose_latents, reference_latents)
-        tokens = inputs.to_tokens().astype(self.dtype)  # (B, L, 4 * C)
+        latents = {
+            "landmark": landmark_latents,
+            "pose": pose_latents,
+            "reference": reference_latents,
+        }
+        told = [latents[name] for name in latents if name in self.conditions]
+        tokens = x_t.concatenate(*told).to_tokens().astype(self.dtype)  # (B, L, 4 * C)
         sizes = self._plane_sizes(x_t)
         time = self._embed_time(timesteps)  # (B, 4 * base_channels)
 
         conv_in = nn.Conv(self.base_channels, (3, 3), dtype=self.dtype, name="conv_in")
         tokens = map_planes(conv_in, tokens, sizes)  # (B, L, base_channels)
-        tokens = self._run_blocks(tokens, sizes, time, deterministic=not train)
+        audio = audio_features.astype(self.dtype) if reads_audio else None
+        tokens = self._run_blocks(tokens, sizes, time, audio, deterministic=not train)
 
         norm_out = nn.GroupNorm(self.num_groups, epsilon=NORM_EPSILON, name="norm_out")
         conv_out = nn.Conv(
@@ -221,7 +257,13 @@ class TriPlaneUNet(nn.Module):
         return nn.silu(h)
 
     def _run_blocks(
-        self, tokens: Array, sizes: PlaneSizes, time: Array, *, deterministic: bool
+        self,
+        tokens: Array,
+        sizes: PlaneSizes,
+        time: Array,
+        audio: Array | None,
+        *,
+        deterministic: bool,
     ) -> Array:
         """The way down, the middle and the way up; tokens (B, L, base_channels) both ways."""
         plan = plan_blocks(
@@ -239,12 +281,16 @@ class TriPlaneUNet(nn.Module):
         def run(block: BlockPlan, name: str, tokens: Array, sizes: PlaneSizes):
             new_sizes = []
 
-            def call(module: TriPlaneBlock, tokens: Array, time: Array) -> Array:
-                tokens, new_sizes[:] = module(tokens, sizes, time, deterministic=deterministic)
+            def call(
+                module: TriPlaneBlock, tokens: Array, time: Array, audio: Array | None
+            ) -> Array:
+                tokens, new_sizes[:] = module(
+                    tokens, sizes, time, audio, deterministic=deterministic
+                )
                 return tokens
 
             call = nn.remat(call) if self.remat else call
-            return call(build(block, name=name), tokens, time), tuple(new_sizes)
+            return call(build(block, name=name), tokens, time, audio), tuple(new_sizes)
 
         skips = [tokens]
         for index, block in enumerate(plan.down):

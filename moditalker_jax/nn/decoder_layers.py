@@ -1,4 +1,7 @@
-"""Disentangled attention: the lip part and the upper face of AToM (paper section 4.2, figure 4)."""
+"""Decoder layers of AToM: disentangled attention, and the plain one that it is compared with.
+
+Disentangled attention moves the lip part and the upper face apart (paper section 4.2, figure 4).
+"""
 
 from typing import NamedTuple
 
@@ -140,3 +143,78 @@ class DecoderLayer(nn.Module):
         merged = merged + read if self.merge_residual else read
         merged = merged + self.merged_film(merged, (lip_vector + upper_vector) / 2)
         return self.out(merged)  # (B, T, 2D)
+
+
+@flax.struct.dataclass
+class JointMemory:
+    """Keys and values (B, L, heads, D / heads) that a joint decoder layer reads from L tokens."""
+
+    keys: Array
+    values: Array
+
+    def join(self, other: "JointMemory") -> "JointMemory":
+        """Both memories as one."""
+        return JointMemory(
+            jnp.concatenate((self.keys, other.keys), axis=1),
+            jnp.concatenate((self.values, other.values), axis=1),
+        )
+
+
+class JointDecoderLayer(nn.Module):
+    """A layer that moves the whole face at once (paper table 2a, rows I to III), pre-norm.
+
+    The face attends to itself, then reads the whole memory. It is called as `DecoderLayer` is.
+
+    Attributes:
+      width: D.
+      num_heads, dropout_rate, dtype: as of `DecoderLayer`.
+    """
+
+    width: int
+    num_heads: int
+    dropout_rate: float = 0.0
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self):
+        attention = (self.width, self.num_heads, self.dropout_rate, self.dtype)
+        self.self_attention = RotaryAttention(*attention)
+        self.cross_attention = RotaryAttention(*attention)
+        self.norm_0 = layer_norm(self.dtype)
+        self.norm_1 = layer_norm(self.dtype)
+        self.film_0 = FiLM(self.dtype)
+        self.film_1 = FiLM(self.dtype)
+        self.out = nn.Dense(self.width, dtype=self.dtype)
+        self.dropout = nn.Dropout(self.dropout_rate)
+
+    def remember(self, tokens: Array, positions: MemoryPositions) -> JointMemory:
+        """The memory of tokens (B, L, D) at `positions.lip`."""
+        return JointMemory(
+            self.cross_attention.keys(tokens, rotary_angles(positions.lip, self.width)),
+            self.cross_attention.values(tokens),
+        )
+
+    def __call__(
+        self,
+        x: Array,
+        lip_vector: Array,
+        upper_vector: Array,
+        memory: JointMemory,
+        *,
+        deterministic: bool,
+        lip_bias: Array | None = None,
+    ) -> Array:
+        """x (B, T, D) and the FiLM vector that knows the audio, (B, D) -> (B, T, D)."""
+        del upper_vector
+        angles = rotary_angles(np.arange(x.shape[1]), self.width)
+        read = self.self_attention(self.norm_0(x), angles, deterministic=deterministic)
+        x = x + self.film_0(self.dropout(read, deterministic=deterministic), lip_vector)
+        read = self.cross_attention.attend(
+            self.norm_1(x),
+            angles,
+            memory.keys,
+            memory.values,
+            deterministic=deterministic,
+            bias=lip_bias,
+        )
+        x = x + self.film_1(self.dropout(read, deterministic=deterministic), lip_vector)
+        return self.out(x)  # (B, T, D)

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from moditalker_jax.nn.embeddings import sinusoidal_embedding
+
 PlaneSizes = tuple[tuple[int, int], ...]
 """(rows, columns) of each plane, in the order of their tokens."""
 
@@ -175,3 +177,45 @@ class TokenAttention(nn.Module):
             h.reshape(batch, length, width)
         )
         return tokens + h
+
+
+class AudioAttention(nn.Module):
+    """What tokens read from audio features, with a residual; starts as the identity.
+
+    Tokens of the planes that keep time know their time, and audio steps theirs.
+    """
+
+    num_heads: int = 8
+    num_groups: int = 32
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: Array, sizes: PlaneSizes, audio_features: Array) -> Array:
+        """Maps tokens (B, L, C) of planes with `sizes` to (B, L, C), given audio (B, S, A)."""
+        batch, length, width = tokens.shape
+        num_steps = audio_features.shape[1]
+        h = nn.GroupNorm(self.num_groups, epsilon=NORM_EPSILON, name="norm")(tokens)
+        h = h + _time_of_tokens(sizes, num_steps, width)
+        query = nn.Dense(width, dtype=self.dtype, name="query")(h)
+        audio = nn.Dense(width, dtype=self.dtype, name="audio")(audio_features)
+        audio = audio + sinusoidal_embedding(jnp.arange(num_steps), width)
+        key_value = nn.Dense(2 * width, dtype=self.dtype, name="key_value")(audio)
+        query, key, value = (
+            x.reshape(batch, -1, self.num_heads, width // self.num_heads)
+            for x in (query, *jnp.split(key_value, 2, axis=-1))
+        )
+        h = attend(query, key, value).reshape(batch, length, width)
+        h = nn.Dense(width, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="projection")(
+            h
+        )
+        return tokens + h
+
+
+def _time_of_tokens(sizes: PlaneSizes, num_steps: int, width: int) -> Array:
+    """(L, width): embedded audio step at the middle of each token's frame; zeros on plane xy."""
+    (rows, columns), *timed = sizes
+    embedded = [jnp.zeros((rows * columns, width))]
+    for rows, columns in timed:
+        steps = (jnp.arange(rows) + 0.5) * (num_steps / rows) - 0.5
+        embedded.append(sinusoidal_embedding(steps, width).repeat(columns, axis=0))
+    return jnp.concatenate(embedded)

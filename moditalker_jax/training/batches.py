@@ -12,10 +12,16 @@ import numpy as np
 from data_pipelines.builder import held_out_split
 from data_pipelines.latents import latent_batches
 from data_pipelines.loader import atom_batches, clip_batches
+from data_pipelines.records import AUDIO
 from moditalker_jax.conditions import landmark_video, pose_video
 from moditalker_jax.config import StageConfig
 from moditalker_jax.training.sharding import local_batch_size, make_mesh
 from moditalker_jax.training.stages.base import Batch
+
+
+def reads_audio(config: StageConfig) -> bool:
+    """Whether the stage is an MToV whose network reads audio features."""
+    return config.stage == "mtov" and "audio" in config.model.get("conditions", ())
 
 
 class StageBatches:
@@ -55,6 +61,7 @@ class StageBatches:
             "process_count": jax.process_count(),
         }
         if config.stage == "mtov" and config.data.source == "latents":
+            options["audio"] = reads_audio(config)
             return latent_batches(self._latents, split, self._batch_size, **options)
         directory = config.data.directory
         options["mirror"] = config.data.mirror
@@ -70,6 +77,7 @@ class StageBatches:
             num_frames=config.model.get("num_frames", 16),
             resolution=config.model.get("resolution"),
             max_frame_stride=config.data.max_frame_stride,
+            audio=reads_audio(config),
             **options,
         )
         return map(self._videos, clips)
@@ -90,6 +98,7 @@ class StageBatches:
                     "reference": clips["reference"],
                     "landmark_video": self._landmark_video(clips),
                     "pose_video": pose_video(clips["video"], clips["landmarks"]),
+                    **({AUDIO: clips[AUDIO]} if AUDIO in clips else {}),
                 }
         return {"name": clips["name"], **read}
 

@@ -112,6 +112,26 @@ def abstract_step(
     )
 
 
+def kept_for_backward(config: StageConfig, autoencoder: StageConfig, *, audio_width: int) -> int:
+    """Bytes that the forward pass of a whole batch leaves for the backward pass, parameters too.
+
+    This is what `remat` saves; how much of it lies in memory at once is the compiler's affair.
+    """
+    encoder = build_model("autoencoder", autoencoder.model)
+    stage = stage_without_weights(config, encoder)
+    batch = abstract_batch(config, encoder, audio_width=audio_width)
+
+    def backward(params: Any, constants: Any, batch: Any) -> Any:
+        key, step = jax.random.key(0), jnp.zeros((), jnp.int32)
+        return jax.vjp(lambda p: stage.loss(p, constants, batch, key, step, train=True)[0], params)[
+            1
+        ]
+
+    params = abstract_params(stage.model, audio_width=audio_width)
+    kept = jax.eval_shape(backward, params, stage.constants, batch)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
+
+
 def load_config(stage: str, variant: str, **model: Any) -> StageConfig:
     """A stage's config of that variant, with fields of its network changed."""
     values = importlib.import_module(f"configs.{stage}").get_config(variant).to_dict()
@@ -154,6 +174,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lowered = step.lower(*shapes)
     traced = time.perf_counter()
     compiled = lowered.compile()
+    compiled_at = time.perf_counter()
+    kept = kept_for_backward(
+        config,
+        load_config("autoencoder", options.variant),
+        audio_width=options.audio_width,
+    )
     devices = options.fsdp * options.data
     flops = compiled.cost_analysis()["flops"] * devices
     memory = compiled.memory_analysis()
@@ -166,7 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{memory.argument_size_in_bytes / 2**30:.2f}, between "
         f"{memory.temp_size_in_bytes / 2**30:.2f}"
     )
-    print(f"  traced in {traced - started:.1f} s, compiled in {time.perf_counter() - traced:.1f} s")
+    print(f"  kept for backward   {kept / devices / 2**30:.2f} GiB a device, parameters included")
+    print(f"  traced in {traced - started:.1f} s, compiled in {compiled_at - traced:.1f} s")
     print(
         f"  a run               {config.training.num_steps:,} steps x {flops:.2e} / "
         f"({H100_FLOPS:.3g} x {UTILISATION}) = {hours:,.1f} h on 1 H100, {hours / 8:,.1f} h on 8"

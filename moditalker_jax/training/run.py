@@ -22,7 +22,7 @@ from moditalker_jax.config import (
 from moditalker_jax.encode_latents import encode_latents
 from moditalker_jax.errors import InputError
 from moditalker_jax.models.build import abstract_params
-from moditalker_jax.training.batches import StageBatches
+from moditalker_jax.training.batches import StageBatches, reads_audio
 from moditalker_jax.training.loop import train
 from moditalker_jax.training.processes import is_first, wait_for_all
 from moditalker_jax.training.sharding import make_mesh
@@ -108,6 +108,7 @@ def run_stage(config: StageConfig, workdir: Path, *, profile: bool = False) -> d
                     landmark_autoencoder=workdir.parent / config.landmark_autoencoder,
                     stride=config.data.latent_stride,
                     disc_radius=config.data.disc_radius,
+                    audio=reads_audio(config),
                 )
             write_config(workdir, config, metadata)
         wait_for_all("workdir")

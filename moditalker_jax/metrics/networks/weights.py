@@ -69,7 +69,7 @@ NETWORKS = {
     ),
     "arcface": Network(
         title="ArcFace's iResNet",
-        metrics=("CSIM", "identity drift"),
+        metrics=("CSIM",),
         file="backbone.pth (r50 or r100)",
         source="the model zoo of arcface_torch in https://github.com/deepinsight/insightface",
         mark="layer1.0.prelu.weight",

@@ -22,6 +22,8 @@ from moditalker_jax.training.stages.base import Batch, film_strip, loss_by_quart
 class AToMStage:
     """Diffusion of the residual to the window's first frame, given audio and that frame.
 
+    Without `diffusion.residual` it is the window's motion itself.
+
     Attributes:
       data: metadata of the training data.
     """
@@ -49,7 +51,7 @@ class AToMStage:
         """`batch`: motion (B, T, 68, 3), audio_features (B, 2T, D), mask (B, T)."""
         del constants, step
         motion = batch["motion"]
-        x0 = motion - motion[:, :1]
+        x0 = motion - motion[:, :1] if self.diffusion.residual else motion
         batch_size = x0.shape[0]
         time_key, noise_key, drop_key, dropout_key = jax.random.split(key, 4)
         audio, reference = batch["audio_features"], motion[:, 0]
@@ -101,12 +103,12 @@ class AToMStage:
         """True landmarks and sampled ones: eight frames of up to two windows, and one moving."""
         del constants
         motion = np.asarray(batch["motion"][:2])
-        residual = jax.jit(
+        made = jax.jit(
             lambda *inputs: sample_motion(
                 self.model, *inputs, diffusion=self.diffusion, config=self.sampling
             )
         )(params, batch["audio_features"][:2], motion[:, 0], key)
-        made = motion[:, :1] + np.asarray(residual)
+        made = np.asarray(made) + (motion[:, :1] if self.diffusion.residual else 0.0)
         scale, mean_face = self.data["motion_scale"], np.asarray(self.data["mean_face"])
         drawn = [
             draw_frontal(landmarks / scale + mean_face)

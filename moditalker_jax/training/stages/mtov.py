@@ -31,6 +31,7 @@ class MToVStage:
     Attributes:
       encoder: the frozen autoencoders; it splits cached latents into planes, or encodes raw clips.
       constants: their parameters.
+      audio_width: of the audio features, where the network reads them.
     """
 
     model: nn.Module
@@ -39,9 +40,10 @@ class MToVStage:
     sampling: SamplingConfig
     encoder: ClipEncoder
     constants: Any
+    audio_width: int = 1
 
     def init_params(self, key: jax.Array) -> Any:
-        return init_params(self.model, key)
+        return init_params(self.model, key, audio_width=self.audio_width)
 
     def _latents(self, constants: Any, batch: Batch) -> Latents:
         if "landmark_video" not in batch:
@@ -60,7 +62,8 @@ class MToVStage:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Distance of latents, and `motion` times that of the time planes from their means.
 
-        `batch`: cached latents, or a raw clip with its conditions' videos.
+        `batch`: cached latents, or a raw clip with its conditions' videos; audio_features
+        (B, 2T, A) too where the network reads them.
         """
         del step
         latents = self._latents(constants, batch)
@@ -78,6 +81,7 @@ class MToVStage:
             latents.landmark,
             latents.pose,
             latents.reference,
+            batch.get("audio_features"),
             train=train,
             rngs={"dropout": dropout_key},
         )
@@ -107,6 +111,7 @@ class MToVStage:
                 key,
                 diffusion=self.diffusion,
                 config=self.sampling,
+                audio_features=batch.get("audio_features"),
             )
             decode = self.encoder.decode
             return decode(constants, latents.video), decode(constants, sampled)

@@ -55,7 +55,15 @@ def build_stage(config: StageConfig, workdir: Path, data: Mapping[str, Any]) -> 
             encoder, params = load_clip_encoder(
                 workdir.parent / config.autoencoder, workdir.parent / config.landmark_autoencoder
             )
-            return MToVStage(model, config.loss, config.diffusion, config.sampling, encoder, params)
+            return MToVStage(
+                model,
+                config.loss,
+                config.diffusion,
+                config.sampling,
+                encoder,
+                params,
+                data["audio_encoder"]["width"],
+            )
 
 
 def _perceptual_constants(loss: LossConfig) -> Any:

@@ -1,0 +1,1 @@
+"""Videos of several methods against real ones: reading, figures, and the report."""

@@ -1,0 +1,1 @@
+"""A user study as the paper's: its page, and the count of its answers."""
