@@ -12,7 +12,8 @@ demo: .venv/installed
 test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -m "not real_media" --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m "not real_media" --numprocesses auto --dist loadfile \
+		--no-loadscope-reorder
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .

@@ -1,9 +1,19 @@
-"""One compilation cache for the test run: several tests run the same training steps."""
+"""One compilation cache for the test run, and the order of its files.
+
+Several tests run the same training steps, which are compiled once.
+"""
 
 import os
 
 import jax
 import pytest
+
+LONGEST_FIRST = ("test_sharding.py", "test_two_processes.py", "test_lowering.py")
+"""Files of few and long tests: begun last, they would leave the other worker without work."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST_FIRST)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from configs import atom, mtov, table_2a, table_2b
-from data_pipelines.builder import read_clips, write_dataset
+from data_pipelines.builder import load_metadata, write_dataset
 from data_pipelines.loader import clip_batches
 from data_pipelines.records import AUDIO
-from moditalker_jax.checkpoint import load_stage
-from moditalker_jax.config import DiffusionConfig, stage_config
+from moditalker_jax.checkpoint import save_params
+from moditalker_jax.config import DiffusionConfig, stage_config, write_config
 from moditalker_jax.errors import InputError
 from moditalker_jax.evaluation import ablation
-from moditalker_jax.generation.motion import MotionGenerator
 from moditalker_jax.landmarks import MEAN_FACE, frontalize
 from moditalker_jax.models.atom import AToM
 from moditalker_jax.models.build import (
@@ -25,6 +24,7 @@ from moditalker_jax.models.build import (
     build_model,
     check_sizes,
     count_params,
+    init_params,
 )
 from moditalker_jax.models.mtov import TriPlaneUNet
 from moditalker_jax.training import run as run_module
@@ -218,25 +218,35 @@ def speaking(clip):
     )
 
 
-def test_the_command_trains_measures_and_goes_on(tmp_path, capsys):
+def test_the_command_measures_every_row_and_goes_on(tmp_path, monkeypatch, capsys):
+    seeds = []
+
+    def leave_untrained(config, workdir):
+        seeds.append(config.training.seed)
+        model = build_model(config.stage, config.model)
+        workdir.mkdir(parents=True)
+        save_params(workdir, init_params(model, jax.random.key(0), audio_width=AUDIO_WIDTH))
+        write_config(workdir, config, load_metadata(config.data.directory))
+
+    monkeypatch.setattr(ablation, "run_stage", leave_untrained)
+    monkeypatch.setattr(table_2a, "ROWS", {row: table_2a.ROWS[row] for row in ("I", "III")})
     data = tmp_path / "clips"
     splits = {name: [speaking(make_clip(name, 24))] for name in ("train", "validation")}
     write_dataset(data, splits, make_metadata() | {"mean_face": MEAN_FACE.tolist()})
-    arguments = ["--table", "2a", "--variant", "tiny", "--data", str(data), "--steps", "1"]
-    arguments += ["--seeds", "1", "--clips", "1", "--workdir", str(tmp_path)]
+    arguments = ["--table", "2a", "--variant", "tiny", "--data", str(data), "--seeds", "2"]
+    arguments += ["--clips", "1", "--workdir", str(tmp_path / "runs")]
     assert ablation.main(arguments) == 0
     first = capsys.readouterr().out
-    kept = tmp_path / "III_seed0" / "figures.json"
-    assert set(json.loads(kept.read_text())) >= {"LMD", "mouth correlation"}
-    assert "| III |" in first and "±" in first and "1.31" in first
-    motion = MotionGenerator(load_stage(tmp_path / "I_seed0", stage="atom"))
-    clip = next(read_clips(data, "validation"))
-    made = motion(clip.audio_features, clip.frontal_landmarks[0], jax.random.key(0))
-    assert made.shape == (24, 68, 3)
+    assert seeds == [0, 0, 1, 1]
+    kept = tmp_path / "runs" / "III_seed1" / "figures.json"
+    figures = json.loads(kept.read_text())
+    assert figures["LMD"] > 0 and -1 <= figures["mouth correlation"] <= 1
+    assert f"row III, seed 1: LMD {figures['LMD']:.3f}" in first and "| III | " in first
+    assert " ± " in first and first.rstrip().endswith("| 1.31 |")
 
-    kept.write_text(json.dumps(dict.fromkeys(json.loads(kept.read_text()), 7.0)))
+    kept.write_text(json.dumps(dict.fromkeys(figures, 7.0)))
     assert ablation.main(arguments) == 0
-    assert "row III, seed 0: LMD 7.000" in capsys.readouterr().out
+    assert "row III, seed 1: LMD 7.000" in capsys.readouterr().out and len(seeds) == 4
 
 
 def test_table_2b_needs_autoencoders(data, tmp_path, capsys):

@@ -11,7 +11,12 @@ from moditalker_jax.errors import InputError
 from moditalker_jax.media.audio import fit_to_frames, read_audio, write_wav
 from moditalker_jax.media.files import require_writable
 from moditalker_jax.media.image import is_image, read_image, write_png
-from moditalker_jax.media.video import iterate_frames, read_video, write_video
+from moditalker_jax.media.video import (
+    iterate_frames,
+    read_video,
+    read_video_audio,
+    write_video,
+)
 
 
 def tone(seconds, frequency=440.0, rate=16_000):
@@ -206,6 +211,8 @@ def test_files_that_cannot_be_read(tmp_path):
             with pytest.raises(InputError, match=path.name):
                 read(path)
     write_wav(tmp_path / "a.wav", tone(1.0))
+    with pytest.raises(InputError, match="no pictures"):
+        read_video_audio(tmp_path / "a.wav")
     with pytest.raises(InputError, match="no pictures"):
         read_video(tmp_path / "a.wav")
     with pytest.raises(InputError, match="no sound"):

@@ -123,10 +123,15 @@ def read_video_audio(
     Returns:
       (num_frames * 16000 / fps,) float32 whose sample 0 belongs to the first picture, or None if
       the file has no sound track.
+
+    Raises:
+      InputError: the file has sound alone, or as `read_audio`.
     """
     with open_media(path) as container:
         if not container.streams.audio:
             return None
+        if not container.streams.video:
+            raise InputError(f"{path}: has no pictures; give a video file")
         stream = container.streams.video[0]
         start = float((stream.start_time or 0) * stream.time_base)
     audio = read_audio(path, start=start + advance)
