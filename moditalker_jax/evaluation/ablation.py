@@ -162,10 +162,16 @@ def row_figures(
     measure = table.measure(workdir)
     rows = [measure(clip) for clip in clips]
     names = dict.fromkeys(itertools.chain.from_iterable(rows))
-    figures = {name: float(np.nanmean([of.get(name, np.nan) for of in rows])) for name in names}
+    figures = {name: _mean([of.get(name, np.nan) for of in rows]) for name in names}
     with written_aside(kept) as aside:
         aside.write_text(json.dumps(figures))
     return figures
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of the values that are numbers; NaN if none is."""
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else float("nan")
 
 
 def markdown(table: Table, figures: Mapping[str, Sequence[Figures]]) -> str:
@@ -203,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="of each training; the config's where left out")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--clips", type=int, default=4, help="held-out clips to measure")
+    parser.add_argument("--frames", type=int, help="to measure of each clip; all where left out")
     options = parser.parse_args(arguments)
     logging.getLogger("absl").setLevel(logging.ERROR)
     table = TABLES[options.table]
@@ -214,7 +221,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not (options.workdir / "latents").exists():
             encode_latents(options.data, options.workdir / "latents", **autoencoders, audio=True)
     held_out = read_clips(options.data, held_out_split(options.data))
-    clips = list(itertools.islice(held_out, options.clips))
+    clips = [
+        clip.piece(0, min(len(clip), options.frames or len(clip)))
+        for clip in itertools.islice(held_out, options.clips)
+    ]
     figures: dict[str, list[Figures]] = {row: [] for row in table.configs.ROWS}
     for seed, row in itertools.product(range(options.seeds), figures):
         of = row_figures(
