@@ -11,7 +11,8 @@ tiny   seconds: for tests.
 
 At full size a training step is 4.7 TFLOP and XLA plans 28 GiB for it on one CPU device in float32
 (`python -m moditalker_jax.training.cost --stage atom`). As arithmetic, not measured: 300,000 steps
-x 4.72e12 / (989e12 x 0.35) = 1.1 hours on one H100 in bfloat16 at 35 % of its peak, a lower bound.
+x 4.72e12 / (989e12 x 0.35) = 1.1 hours on one H100 and 0.14 on eight, in bfloat16 at 35 % of their
+peak: lower bounds.
 """
 
 from configs.common import choose, data

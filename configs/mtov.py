@@ -11,8 +11,8 @@ tiny   seconds: for tests.
 
 At full size a training step on cached latents is 2.4 TFLOP and XLA plans 20.5 GiB for it on one
 CPU device in float32 (`python -m moditalker_jax.training.cost --stage mtov`). As arithmetic, not
-measured: 600,000 steps x 2.44e12 / (989e12 x 0.35) = 1.2 hours on one H100 in bfloat16 at 35 % of
-its peak, a lower bound.
+measured: 600,000 steps x 2.44e12 / (989e12 x 0.35) = 1.2 hours on one H100 and 0.15 on eight, in
+bfloat16 at 35 % of their peak: lower bounds.
 """
 
 from configs.common import choose, data
