@@ -7,9 +7,9 @@ It starts from the newest checkpoint in the directory `autoencoder` beside its w
 paper  60k iterations, lr 1e-4. The release leaves `to_pixel` and the plane convolutions
        trainable: frozen=("decoder/blocks",).
 
-At full size a training step is 7.0 TFLOP, counted before XLA optimises, and leaves 31 GiB in float32
-for the backward pass. As arithmetic, not measured: 60,000 steps x 6.97e12 / (989e12 x 0.35) = 0.3
-hours on one H100 in bfloat16 at 35 % of its peak, a lower bound.
+At full size a training step is 7.0 TFLOP, counted before XLA optimises, and leaves 31 GiB in
+float32 for the backward pass. As arithmetic, not measured: 60,000 steps x 6.97e12 /
+(989e12 x 0.35) = 0.34 hours on one H100 in bfloat16 at 35 % of its peak, a lower bound.
 """
 
 from configs import autoencoder
