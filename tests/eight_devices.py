@@ -26,6 +26,8 @@ from tests.clips import AUDIO_WIDTH, make_metadata
 STEPS = 5
 BATCH = 16
 MESHES = {"data": (8, 1), "fsdp": (1, 8), "both": (2, 4)}
+SMALLER = {"atom": {"num_layers": 1}, "mtov": {"channel_multipliers": (1,)}}
+"""Depth adds nothing but time to what is tested with these."""
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
 
@@ -33,6 +35,7 @@ def tiny_config(stage: str, **sections: dict) -> StageConfig:
     """The stage's tiny config with a batch for eight devices, and plain gradient steps."""
     values = importlib.import_module(f"configs.{stage}").get_config("tiny").to_dict()
     values["training"] |= {"batch_size": BATCH} | sections.get("training", {})
+    values["model"] |= SMALLER.get(stage, {})
     # Adaptive steps would blow up rounding wherever a gradient is all but zero.
     values["optimizer"] |= {"epsilon": 1e-2, "warmup_steps": 0}
     values["mesh"] = {"min_sharded_size": 64} | sections.get("mesh", {})
