@@ -14,6 +14,32 @@ def layer_norm(dtype: DTypeLike, *, name: str | None = None) -> nn.LayerNorm:
     return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, dtype=dtype, name=name)
 
 
+def suits_cudnn(query: Array) -> bool:
+    """Whether cuDNN's fused attention takes queries (..., heads, width).
+
+    It does on GPUs, in half precision; it keeps no weights for the backward pass, and its softmax is float32 too.
+    """
+    half = query.dtype in (jnp.bfloat16, jnp.float16)
+    width = query.shape[-1]
+    return half and width % 8 == 0 and width <= 128 and jax.default_backend() == "gpu"
+
+
+def dot_product_attention(
+    query: Array, key: Array, value: Array, bias: Array | None = None
+) -> Array:
+    """`jax.nn.dot_product_attention`, by cuDNN where it suits; the softmax is float32.
+
+    Args:
+      query: (B, T, heads, width).
+      key, value: (B, L, heads, width).
+      bias: (1 or B, heads, T, L), added to the logits.
+    """
+    if not suits_cudnn(query):
+        return jax.nn.dot_product_attention(query, key, value, bias=bias)
+    bias = None if bias is None else jnp.asarray(bias, query.dtype)
+    return jax.nn.dot_product_attention(query, key, value, bias=bias, implementation="cudnn")
+
+
 class RotaryAttention(nn.Module):
     """Attention whose inputs are rotated by their positions over the full width.
 
@@ -68,7 +94,7 @@ class RotaryAttention(nn.Module):
         bias = None if bias is None else bias[None]
         queries = self._heads(self.query(rotate(x, angles)))
         if deterministic or self.dropout_rate == 0:
-            read = jax.nn.dot_product_attention(queries, keys, values, bias=bias)
+            read = dot_product_attention(queries, keys, values, bias)
         else:  # JAX's own function has no dropout of the weights
             read = nn.dot_product_attention(
                 queries,

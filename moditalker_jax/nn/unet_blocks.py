@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from moditalker_jax.nn.attention import dot_product_attention, suits_cudnn
 from moditalker_jax.nn.embeddings import sinusoidal_embedding
 
 PlaneSizes = tuple[tuple[int, int], ...]
@@ -109,6 +110,12 @@ def _attend_backward(residuals: tuple[Array, ...], cotangent: Array) -> tuple[Ar
 attend.defvjp(_attend_forward, _attend_backward)
 
 
+def _attend_fused(query: Array, key: Array, value: Array) -> Array:
+    """`attend`, or what cuDNN has for it."""
+    fused = dot_product_attention if suits_cudnn(query) else attend
+    return fused(query, key, value)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a time-dependent scale and shift; starts as its skip path.
 
@@ -172,7 +179,7 @@ class TokenAttention(nn.Module):
         h = nn.GroupNorm(self.num_groups, epsilon=NORM_EPSILON, name="norm")(tokens)
         h = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(h)
         h = h.reshape(batch, length, self.num_heads, 3, width // self.num_heads)
-        h = attend(h[..., 0, :], h[..., 1, :], h[..., 2, :])
+        h = _attend_fused(h[..., 0, :], h[..., 1, :], h[..., 2, :])
         h = nn.Dense(width, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="projection")(
             h.reshape(batch, length, width)
         )
@@ -204,7 +211,7 @@ class AudioAttention(nn.Module):
             x.reshape(batch, -1, self.num_heads, width // self.num_heads)
             for x in (query, *jnp.split(key_value, 2, axis=-1))
         )
-        h = attend(query, key, value).reshape(batch, length, width)
+        h = _attend_fused(query, key, value).reshape(batch, length, width)
         h = nn.Dense(width, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="projection")(
             h
         )
