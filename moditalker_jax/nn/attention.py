@@ -17,7 +17,8 @@ def layer_norm(dtype: DTypeLike, *, name: str | None = None) -> nn.LayerNorm:
 def suits_cudnn(query: Array) -> bool:
     """Whether cuDNN's fused attention takes queries (..., heads, width).
 
-    It does on GPUs, in half precision; it keeps no weights for the backward pass, and its softmax is float32 too.
+    It does on GPUs, in half precision; it keeps no weights for the backward pass, and its softmax
+    is float32 too.
     """
     half = query.dtype in (jnp.bfloat16, jnp.float16)
     width = query.shape[-1]
