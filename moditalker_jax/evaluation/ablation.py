@@ -192,7 +192,10 @@ def markdown(table: Table, figures: Mapping[str, Sequence[Figures]]) -> str:
         for name in names:
             values = np.array([of.get(name, np.nan) for of in seeds])
             finite = values[np.isfinite(values)]
-            cells.append(f"{finite.mean():.3f} ± {finite.std():.3f}" if finite.size else "no face")
+            text = f"{finite.mean():.3f} ± {finite.std():.3f}" if finite.size else "no face"
+            cells.append(
+                text if finite.size in (0, len(values)) else f"{text} ({finite.size} of them)"
+            )
         lines.append(f"| {row} | {' | '.join(cells)} | {table.paper.get(row, '-')} |")
     return "\n".join(lines)
 
