@@ -193,9 +193,9 @@ def markdown(table: Table, figures: Mapping[str, Sequence[Figures]]) -> str:
             values = np.array([of.get(name, np.nan) for of in seeds])
             finite = values[np.isfinite(values)]
             text = f"{finite.mean():.3f} ± {finite.std():.3f}" if finite.size else "no face"
-            cells.append(
-                text if finite.size in (0, len(values)) else f"{text} ({finite.size} of them)"
-            )
+            if 0 < finite.size < len(values):
+                text += f" ({finite.size} of {len(values)})"
+            cells.append(text)
         lines.append(f"| {row} | {' | '.join(cells)} | {table.paper.get(row, '-')} |")
     return "\n".join(lines)
 
