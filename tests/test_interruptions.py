@@ -151,7 +151,7 @@ def data(tmp_path):
 
 def test_the_command_that_kills_finds_nothing_lost(data, tmp_path, capsys):
     arguments = ["--data", str(data), "--workdir", str(tmp_path / "runs")]
-    arguments += ["--config", "configs/atom.py:tiny", "--steps", "300", "--save-every", "10"]
+    arguments += ["--config", "configs/atom.py:tiny", "--steps", "150", "--save-every", "15"]
     assert endure.main([*arguments, "--kills", "1", "--longest", "8"]) == 0
     told = capsys.readouterr().out
     assert told.count("kill ") == 1
