@@ -15,6 +15,7 @@ SOURCES = sorted(
 NUMPY_LEVEL = (
     "moditalker_jax/spec.py",
     "moditalker_jax/errors.py",
+    "moditalker_jax/flags.py",
     "moditalker_jax/landmarks.py",
     "moditalker_jax/landmark_backends.py",
     "moditalker_jax/mean_face.py",

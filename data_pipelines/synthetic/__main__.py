@@ -19,6 +19,7 @@ from tqdm import tqdm
 from data_pipelines.synthetic.clip import make_clip
 from data_pipelines.synthetic.shards import SPLITS, utterances, write_shards
 from moditalker_jax.errors import InputError, command
+from moditalker_jax.flags import at_least
 from moditalker_jax.media.video import write_video
 from moditalker_jax.spec import CLIP_FRAMES, FPS
 
@@ -72,25 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--write", choices=("shards", "videos"), default="shards")
-    parser.add_argument("--speakers", type=_at_least(1), default=6, help="people, numbered from 0")
-    parser.add_argument("--clips-per-speaker", type=_at_least(3), default=24)
+    parser.add_argument("--speakers", type=at_least(1), default=6, help="people, numbered from 0")
+    parser.add_argument("--clips-per-speaker", type=at_least(3), default=24)
     parser.add_argument("--seconds", type=_seconds, default=6.4, help="length of each clip")
-    parser.add_argument("--resolution", type=_at_least(64), default=128)
+    parser.add_argument("--resolution", type=at_least(64), default=128)
     parser.add_argument("--audio-encoder", default="log_mel", help="features in the shards")
     parser.add_argument(
-        "--workers", type=_at_least(1), default=os.cpu_count() or 1, help="processes that draw"
+        "--workers", type=at_least(1), default=os.cpu_count() or 1, help="processes that draw"
     )
     return parser
-
-
-def _at_least(lowest: int):
-    def integer(text: str) -> int:
-        value = int(text)
-        if value < lowest:
-            raise argparse.ArgumentTypeError(f"must be at least {lowest}")
-        return value
-
-    return integer
 
 
 def _seconds(text: str) -> float:

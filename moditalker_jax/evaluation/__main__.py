@@ -16,11 +16,16 @@ from pathlib import Path
 
 from moditalker_jax.errors import SOMETHING_LEFT_OUT, InputError, command
 from moditalker_jax.evaluation.comparison.compare import compare
-from moditalker_jax.evaluation.comparison.flags import add_weights_flags, weights_files
-from moditalker_jax.evaluation.comparison.measures import LPIPS_NETWORKS
+from moditalker_jax.evaluation.comparison.flags import (
+    add_every_flag,
+    add_lpips_flag,
+    add_weights_flags,
+    weights_files,
+)
 from moditalker_jax.evaluation.comparison.page import PAGE
 from moditalker_jax.evaluation.comparison.pairs import REAL
 from moditalker_jax.evaluation.comparison.report import MARKDOWN
+from moditalker_jax.flags import at_least
 from moditalker_jax.generation.command import warnings_on_stderr
 from moditalker_jax.spec import CLIP_FRAMES
 
@@ -74,37 +79,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     add_weights_flags(parser)
-    parser.add_argument(
-        "--every",
-        type=_at_least(1),
-        default=1,
-        help="measure pictures at each so manyth frame only; default 1",
-    )
-    parser.add_argument(
-        "--lpips",
-        nargs="+",
-        choices=LPIPS_NETWORKS,
-        default=LPIPS_NETWORKS,
-        help="networks of LPIPS; default both. VGG16 takes nearly all of the time without a GPU",
-    )
+    add_every_flag(parser)
+    add_lpips_flag(parser)
     parser.add_argument(
         "--clip-frames",
-        type=_at_least(0),
+        type=at_least(0),
         default=CLIP_FRAMES,
         help="frames of the clips that generated videos are made of, for the seam ratio; "
         f"0 for none; default {CLIP_FRAMES}",
     )
     return parser
-
-
-def _at_least(least: int):
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"at least {least}")
-        return value
-
-    return number
 
 
 if __name__ == "__main__":

@@ -31,11 +31,11 @@ from moditalker_jax.checkpoint import load_stage
 from moditalker_jax.config import stage_config
 from moditalker_jax.encode_latents import encode_latents
 from moditalker_jax.errors import InputError, command
-from moditalker_jax.evaluation.found_faces import EnlargedFaceTracker
+from moditalker_jax.evaluation.found_faces import seen_landmarks
 from moditalker_jax.faces.finder import FaceFinder
 from moditalker_jax.generation.frames import FrameGenerator
 from moditalker_jax.generation.motion import MotionGenerator
-from moditalker_jax.landmarks import align_to_poses, frontalize, smooth_landmarks
+from moditalker_jax.landmarks import align_to_poses, frontalize
 from moditalker_jax.media.files import written_aside
 from moditalker_jax.metrics.landmarks import has_face, lmd, mouth_correlation
 from moditalker_jax.metrics.sharpness import cpbd
@@ -98,9 +98,7 @@ def mtov_measure(workdir: Path) -> Measure:
     finder = FaceFinder()
 
     def seen(video: np.ndarray) -> np.ndarray:
-        track = EnlargedFaceTracker(finder)
-        landmarks = smooth_landmarks(np.stack([track(frame) for frame in video]))
-        return landmarks[..., :2] * (PAPER_RESOLUTION / video.shape[1])
+        return seen_landmarks(video, finder)[..., :2] * (PAPER_RESOLUTION / video.shape[1])
 
     def measure(clip: PreparedClip) -> Figures:
         made = frames(

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from data_pipelines.prepare.split import list_videos
 from moditalker_jax.errors import SOMETHING_LEFT_OUT, InputError, command
 from moditalker_jax.evaluation.comparison.compare import compare
-from moditalker_jax.evaluation.comparison.measures import LPIPS_NETWORKS
+from moditalker_jax.evaluation.comparison.flags import add_every_flag, add_lpips_flag
 from moditalker_jax.evaluation.comparison.page import PAGE
 from moditalker_jax.evaluation.comparison.report import MARKDOWN
 from moditalker_jax.faces.finder import FaceFinder
@@ -103,14 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--real", type=Path, required=True, help="folder of talking faces")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--resolution", type=int, default=256, help="side of the crops")
-    parser.add_argument("--every", type=int, default=10, help="as of the evaluation command")
-    parser.add_argument(
-        "--lpips",
-        nargs="+",
-        choices=LPIPS_NETWORKS,
-        default=LPIPS_NETWORKS,
-        help="as of the evaluation command",
-    )
+    add_every_flag(parser, default=10)
+    add_lpips_flag(parser)
     options = parser.parse_args(arguments)
     with warnings_on_stderr():
         write_distorted(list_videos([options.real]), options.out, resolution=options.resolution)

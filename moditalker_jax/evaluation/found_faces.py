@@ -30,10 +30,15 @@ class EnlargedFaceTracker:
         return self._track(frame) / np.float32(max(1.0, scale))
 
 
+def seen_landmarks(frames: np.ndarray, finder: FaceFinder) -> np.ndarray:
+    """Landmarks (T, 68, 3) in pixels, weakly smoothed over time; NaN where there is no face."""
+    track = EnlargedFaceTracker(finder)
+    return smooth_landmarks(np.stack([track(frame) for frame in frames]))
+
+
 def found_again(frames: np.ndarray, finder: FaceFinder) -> tuple[np.ndarray, float]:
     """Frontal landmarks (T, 68, 3) that the finder sees, and the share of frames with a face."""
-    track = EnlargedFaceTracker(finder)
-    landmarks = smooth_landmarks(np.stack([track(frame) for frame in frames]))
+    landmarks = seen_landmarks(frames, finder)
     share = float(np.isfinite(landmarks[:, 0, 0]).mean())
     if share == 0:
         raise InputError("no face found in any frame of the generated video")

@@ -32,7 +32,11 @@ from moditalker_jax.checkpoint import TrainedStage
 from moditalker_jax.errors import SOMETHING_LEFT_OUT, InputError, command
 from moditalker_jax.evaluation.comparison.catalogue import FIGURES
 from moditalker_jax.evaluation.comparison.compare import compare
-from moditalker_jax.evaluation.comparison.flags import add_weights_flags, weights_files
+from moditalker_jax.evaluation.comparison.flags import (
+    add_every_flag,
+    add_weights_flags,
+    weights_files,
+)
 from moditalker_jax.evaluation.comparison.page import PAGE
 from moditalker_jax.evaluation.comparison.report import Report
 from moditalker_jax.evaluation.takes import (
@@ -245,9 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of the videos' landmarks, NAME.npy, for a checkpoint trained on such as are "
         "not found here",
     )
-    parser.add_argument(
-        "--every", type=_positive, default=1, help="measure pictures at each so manyth frame only"
-    )
+    add_every_flag(parser)
     add_weights_flags(parser)
     return parser
 
@@ -256,13 +258,6 @@ def _seconds(text: str) -> float:
     value = float(text)
     if not value * FPS >= 1:
         raise argparse.ArgumentTypeError(f"at least {1 / FPS} seconds")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("at least 1")
     return value
 
 

@@ -85,9 +85,6 @@ class AToM(nn.Module):
       merge_residual: in each layer, keep the merged face beside what it read. In the authors'
         network (default) it is replaced, so that all it knows of the audio passes through the
         weights of an attention over landmark and time tokens, which is slow to learn.
-      center_audio: the audio features' mean over the window is taken from them, as cepstral mean
-        normalisation does; who speaks, and into what microphone, goes with it. Off in the authors'
-        network.
       disentangled: the lip part and the upper face are moved apart; otherwise the whole face at
         once (paper table 2a, rows I to III).
       landmark_condition: the reference landmarks are a condition; otherwise audio alone is (rows I
@@ -107,7 +104,6 @@ class AToM(nn.Module):
     memory_positions: Literal["token", "time"] = "token"
     alignment_bias: bool = False
     merge_residual: bool = False
-    center_audio: bool = False
     disentangled: bool = True
     landmark_condition: bool = True
     remat: bool = False
@@ -316,8 +312,6 @@ class AToM(nn.Module):
 
     def _encode_audio(self, audio_features: Array, *, train: bool) -> Array:
         self._check_length("audio_features", audio_features, self._num_audio_steps)
-        if self.center_audio:
-            audio_features = audio_features - audio_features.mean(axis=1, keepdims=True)
         return self._encode(self.audio_projection(audio_features), self.audio_encoder, train=train)
 
     def _encode_landmarks(self, reference_landmarks: Array, *, train: bool) -> Array:

@@ -164,9 +164,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mesh=MeshConfig(fsdp=options.fsdp),
         training=dataclasses.replace(config.training, batch_size=batch_size),
     )
+    autoencoder = load_config("autoencoder", options.variant)
     step, shapes = abstract_step(
         config,
-        load_config("autoencoder", options.variant),
+        autoencoder,
         make_mesh(config.mesh),
         audio_width=options.audio_width,
     )
@@ -175,11 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     traced = time.perf_counter()
     compiled = lowered.compile()
     compiled_at = time.perf_counter()
-    kept = kept_for_backward(
-        config,
-        load_config("autoencoder", options.variant),
-        audio_width=options.audio_width,
-    )
+    kept = kept_for_backward(config, autoencoder, audio_width=options.audio_width)
     devices = options.fsdp * options.data
     flops = compiled.cost_analysis()["flops"] * devices
     memory = compiled.memory_analysis()

@@ -27,6 +27,7 @@ from data_pipelines.prepare.split import list_videos
 from moditalker_jax.errors import SOMETHING_LEFT_OUT, InputError, command
 from moditalker_jax.evaluation.user_study.page import PICTURES, VIDEOS, Item, write_page
 from moditalker_jax.evaluation.user_study.votes import Key, Sample, tally, votes_table
+from moditalker_jax.flags import at_least
 from moditalker_jax.media.audio import SAMPLES_PER_FRAME
 from moditalker_jax.media.files import written_aside
 from moditalker_jax.media.image import is_image, read_image, write_png
@@ -253,18 +254,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     make.add_argument("--out", type=Path, required=True, help="folder to write, new or empty")
     make.add_argument("--seed", type=int, default=0, help="the same seed, the same samples")
-    make.add_argument("--samples", type=_positive, default=15, help="of each question; default 15")
+    make.add_argument(
+        "--samples", type=at_least(1), default=15, help="of each question; default 15"
+    )
     count = steps.add_parser("tally", help="count the answers")
     count.add_argument("--key", type=Path, required=True, help="the study's key.json")
     count.add_argument("answers", nargs="+", type=Path, help="the participants' files")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return value
 
 
 if __name__ == "__main__":
