@@ -160,6 +160,8 @@ class LossConfig:
       audio_noise, reference_noise: standard deviations of normal noise that AToM's audio features,
         each number by itself, and reference landmarks get in training. Little data would otherwise
         be known by heart, its speakers' faces and voices first.
+      mixup: AToM is trained on weighted means of two windows, their weights drawn from
+        Beta(mixup, mixup); 0 keeps windows as they are.
       diffusion: MToV's norm.
     """
 
@@ -176,6 +178,7 @@ class LossConfig:
     latent_noise: float = 0.0
     audio_noise: float = 0.0
     reference_noise: float = 0.0
+    mixup: float = 0.0
     diffusion: Literal["mse", "l1"] = "mse"
 
 
@@ -206,7 +209,7 @@ class StageConfig:
     start_from: str | None = None
 
 
-HOW_TO_COMPUTE = ("dtype", "dropout_rate", "remat", "scan_layers")
+HOW_TO_COMPUTE = ("attention_span", "dtype", "dropout_rate", "remat", "scan_layers")
 """Fields of networks that change how they are computed, and no parameter."""
 
 

@@ -286,6 +286,29 @@ def test_dropped_conditions_reach_no_output_and_kept_ones_do(golden):
     assert jnp.allclose(before[0], kept[0], atol=1e-5)
 
 
+def test_with_a_span_sound_from_elsewhere_is_not_heard(golden):
+    """Two encoder layers and the first decoder layer carry it 3 frames, the upper face 2 more."""
+    x_t, timesteps, audio, landmarks = inputs(golden)
+    other_end = audio.copy()
+    other_end[:, -2:] += 1.0
+    for span, hidden in ((1, 6), (None, 0)):
+        model = tiny_atom(attention_span=span, alignment_bias=span is None)
+        before, after = (run(model, x_t, timesteps, a, landmarks) for a in (audio, other_end))
+        moved = jnp.abs(after - before).max(axis=(0, 2, 3))  # (T,)
+        assert (moved[:hidden] == 0).all() and (moved[hidden:] > 0).all()
+
+
+def test_a_span_over_the_window_hides_nothing_but_the_pooled_audio(golden):
+    whole, wide = (
+        run(tiny_atom(attention_span=span), *inputs(golden)[2:], method="encode_conditions")
+        for span in (None, FRAMES)
+    )
+    for a, b in zip(whole.memories, wide.memories, strict=True):
+        assert jnp.allclose(a.lip_keys, b.lip_keys, atol=1e-5)
+    assert jnp.allclose(wide.audio_vector, tiny_variables()["params"]["null_audio_vector"])
+    assert relative_error(whole.audio_vector, np.asarray(wide.audio_vector)) > 0.01
+
+
 def test_dropout_acts_under_train_alone(golden):
     def trained(seed):
         rngs = {"dropout": jax.random.key(seed)}

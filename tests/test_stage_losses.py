@@ -1,4 +1,4 @@
-"""The loss terms of the autoencoders and of MToV, against their definitions written in numpy."""
+"""The loss terms of the stages beyond the goldens', against their definitions written in numpy."""
 
 import dataclasses
 
@@ -11,6 +11,7 @@ import pytest
 from moditalker_jax.config import DiffusionConfig, LossConfig, SamplingConfig
 from moditalker_jax.latents import ClipEncoder
 from moditalker_jax.models.autoencoder import TriPlaneAutoencoder
+from moditalker_jax.training.stages.atom import AToMStage
 from moditalker_jax.training.stages.autoencoder import (
     MAX_PRE_LATENT,
     AutoencoderStage,
@@ -119,6 +120,40 @@ def test_latent_noise_disturbs_the_decoder_in_training_only(params, video):
         autoencoder_loss(params, video, l2=1.0, latent_noise=scale) - clean for scale in (0.01, 1.0)
     )
     assert 0.0 < abs(little) < 0.1 * abs(much)
+
+
+def test_mixup_averages_two_windows_with_one_weight_and_in_training_only():
+    motion = np.random.default_rng(0).standard_normal((3, 4, 68, 3)).astype(np.float32)
+    mask = np.ones((3, 4), bool)
+    mask[0, 3] = False
+    batch = {"motion": motion, "audio_features": motion.reshape(3, 8, -1), "mask": mask}
+    seen = []
+
+    class Listens:
+        def apply(self, variables, x_t, timesteps, audio, reference, **options):
+            seen.append((audio, reference))
+            return jnp.zeros_like(x_t)
+
+    def loss(train, **weights):
+        diffusion = DiffusionConfig(schedule="cosine", residual=False)
+        sampling = SamplingConfig(num_sampling_steps=2)
+        config = LossConfig(velocity=0.0, **weights)
+        stage = AToMStage(Listens(), config, diffusion, sampling, data={})
+        return float(stage.loss({}, {}, batch, KEY, jnp.zeros((), int), train=train)[0])
+
+    assert loss(False, mixup=0.5) == loss(True) == loss(False)
+    mixed = loss(True, mixup=0.5)
+    audio, reference = (np.asarray(x).reshape(3, -1) for x in seen[-1])
+    own, other = motion.reshape(3, -1), np.roll(motion, 1, axis=0).reshape(3, -1)
+    shares = ((audio - other) * (own - other)).sum(axis=1) / ((own - other) ** 2).sum(axis=1)
+    assert ((shares >= 0.5) & (shares <= 1.0)).all() and np.ptp(shares) > 0.01
+    expected = shares[:, None] * own + (1 - shares[:, None]) * other
+    np.testing.assert_allclose(audio, expected, atol=1e-5)
+    np.testing.assert_allclose(reference, expected[:, : 68 * 3], atol=1e-5)
+    shown = mask & np.roll(mask, 1, axis=0)
+    assert shown.sum() == 10
+    error = (expected.reshape(motion.shape) ** 2)[shown].mean()
+    np.testing.assert_allclose(mixed, 7.5 * error, rtol=1e-4)
 
 
 class Zeros(nn.Module):

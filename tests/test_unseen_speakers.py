@@ -96,6 +96,9 @@ def test_the_command_prints_the_table_and_goes_on_where_it_stopped(dataset, tmp_
         tables.append(out[out.index("| audio") :])
     assert tables[0] == tables[1]
     assert "step 4 of 4" in out
+    assert unseen_speakers.main([*arguments, "--variant", "tiny", "--sampling-steps", "1"]) == 0
+    one_step = capsys.readouterr().out
+    assert "step 4 of 4" in one_step and tables[0] not in one_step
     rows = [line for line in tables[0].splitlines() if line.startswith("| log_mel")]
     assert len(rows) == 5
     assert all(np.isfinite([float(cell) for cell in row.split("|")[3:5]]).all() for row in rows)

@@ -14,6 +14,7 @@ it has only the first frame to go by is told too.
 """
 
 import argparse
+import dataclasses
 import logging
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from moditalker_jax.checkpoint import load_stage
 from moditalker_jax.config import read_config, stage_config
 from moditalker_jax.errors import command
 from moditalker_jax.evaluation.ridge import RidgeMouth
+from moditalker_jax.flags import at_least
 from moditalker_jax.generation.motion import MotionGenerator
 from moditalker_jax.metrics.landmarks import mouth_correlation, still_mouth_ratio
 from moditalker_jax.training.run import run_stage
@@ -51,6 +53,7 @@ def fold_figures(
     held_out: frozenset[str],
     variant: str,
     start_from: Path | None,
+    sampling_steps: int | None,
 ) -> dict[str, Figures]:
     """Trains without the `held_out` speakers; the figures of their recordings by name."""
     shards = workdir / "data"
@@ -62,7 +65,11 @@ def fold_figures(
         values["start_from"] = str(start_from)
         values["optimizer"]["learning_rate"] *= START_FROM_RATE
     run_stage(stage_config(values), workdir / "atom")
-    motion = MotionGenerator(load_stage(workdir / "atom", stage="atom"))
+    atom = load_stage(workdir / "atom", stage="atom")
+    if sampling_steps is not None:
+        sampling = dataclasses.replace(atom.config.sampling, num_sampling_steps=sampling_steps)
+        atom = dataclasses.replace(atom, config=dataclasses.replace(atom.config, sampling=sampling))
+    motion = MotionGenerator(atom)
     ridge = RidgeMouth.fit([clip for clip in clips if clip.speaker not in held_out])
     return {
         clip.name: clip_figures(clip, motion, ridge) for clip in clips if clip.speaker in held_out
@@ -130,6 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a trained AToM that the folds with its audio encoder start from; may be repeated",
     )
     parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument(
+        "--sampling-steps", type=at_least(1), help="other than the variant's; nothing trains anew"
+    )
     parser.add_argument("--variant", default="small_data", help="of configs/atom.py")
     options = parser.parse_args(arguments)
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -142,7 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for index, held_out in enumerate(speaker_folds(clips, options.folds)):
             workdir = options.workdir / encoder / f"fold{index}"
             figures[encoder] |= fold_figures(
-                data, workdir, clips, held_out, options.variant, starts.get(encoder)
+                data,
+                workdir,
+                clips,
+                held_out,
+                options.variant,
+                starts.get(encoder),
+                options.sampling_steps,
             )
     for encoder, recordings in figures.items():
         for name, ways in sorted(recordings.items()):

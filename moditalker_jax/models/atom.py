@@ -30,6 +30,8 @@ from moditalker_jax.nn.layer_scan import scan_layers, stack
 
 NUM_TIME_TOKENS = 2
 NUM_ENCODER_LAYERS = 2
+UNSEEN = -1e9
+"""Added to the logit of what attention must not see; bfloat16 and float32 hold it."""
 
 
 @flax.struct.dataclass
@@ -85,6 +87,10 @@ class AToM(nn.Module):
       merge_residual: in each layer, keep the merged face beside what it read. In the authors'
         network (default) it is replaced, so that all it knows of the audio passes through the
         weights of an attention over landmark and time tokens, which is slow to learn.
+      attention_span: frames to either side within which sound, face and landmarks are attended to;
+        the FiLM vector then holds nothing of the audio as a whole, so that what is said elsewhere
+        has no say. A few hundred seconds of video are otherwise known by heart. None (the authors'
+        network): attention sees the whole window.
       disentangled: the lip part and the upper face are moved apart; otherwise the whole face at
         once (paper table 2a, rows I to III).
       landmark_condition: the reference landmarks are a condition; otherwise audio alone is (rows I
@@ -104,6 +110,7 @@ class AToM(nn.Module):
     memory_positions: Literal["token", "time"] = "token"
     alignment_bias: bool = False
     merge_residual: bool = False
+    attention_span: int | None = None
     disentangled: bool = True
     landmark_condition: bool = True
     remat: bool = False
@@ -191,8 +198,10 @@ class AToM(nn.Module):
             landmarks = self._kept(landmarks, self.null_landmarks, keep_condition)
             tokens = jnp.concatenate((audio, landmarks), axis=1)
             landmark_vector = self.landmark_pooled(landmarks)
+        # The null vector is learned, so it says nothing of this window's audio.
+        keep_vector = keep_condition if self.attention_span is None else jnp.zeros(len(audio), bool)
         audio_vector = self.audio_pooled(audio)  # (B, D)
-        audio_vector = self._kept(audio_vector, self.null_audio_vector, keep_condition)
+        audio_vector = self._kept(audio_vector, self.null_audio_vector, keep_vector)
         tokens = self.memory_norm(tokens)  # (B, S + T, D)
         positions, _ = self._positions()
         return AToMConditions(
@@ -213,12 +222,15 @@ class AToM(nn.Module):
         time_tokens = self.memory_norm(time_tokens)  # (B, 2, D)
         _, positions = self._positions()
 
-        lip_bias = self._alignment_bias(x_t.shape[1]) if self.alignment_bias else None
+        biases = {
+            "lip_bias": self._lip_bias(x_t.shape[1]),
+            "self_bias": self._span_bias(np.arange(x_t.shape[1])),
+        }
         x = self._embed_parts(x_t)  # (B, T, 2D), or (B, T, D) of the whole face
 
         def decode(layer: nn.Module, x: Array, memory: Any) -> Array:
             memory = memory.join(layer.remember(time_tokens, positions))
-            return layer(x, *vectors, memory, deterministic=not train, lip_bias=lip_bias)
+            return layer(x, *vectors, memory, deterministic=not train, **biases)
 
         if self.scan_layers and not self.is_initializing():
             x = self._scan_decoder(decode, x, conditions.memories, train=train)
@@ -289,15 +301,27 @@ class AToM(nn.Module):
         """The frames that the memory's landmark tokens stand for."""
         return np.arange(self.num_frames if self.landmark_condition else 0)
 
-    def _alignment_bias(self, num_queries: int) -> np.ndarray:
-        """(heads, T, L) penalties of the frames' distance from audio and landmark tokens."""
+    def _lip_bias(self, num_queries: int) -> np.ndarray | None:
+        """(heads, T, L) for what the lip part reads: audio, landmark and time tokens."""
+        if not self.alignment_bias and self.attention_span is None:
+            return None
         steps, frames = np.arange(self._num_audio_steps), self._landmark_times()
         times = np.concatenate((steps / spec.AUDIO_STEPS_PER_FRAME, frames))
         distances = np.abs(np.arange(num_queries)[:, None] - times)  # (T, S + T)
         distances = np.pad(distances, ((0, 0), (0, NUM_TIME_TOKENS)))
         # Per frame: 2, 1, 1/2, ...; the steepest head hears little more than its own frame.
-        slopes = 2.0 ** (1 - np.arange(self.num_heads))
-        return (-slopes[:, None, None] * distances).astype(np.float32)
+        slopes = 2.0 ** (1 - np.arange(self.num_heads)) * self.alignment_bias
+        bias = -slopes[:, None, None] * distances
+        if self.attention_span is not None:
+            bias = np.where(distances > self.attention_span, UNSEEN, bias)
+        return bias.astype(np.float32)
+
+    def _span_bias(self, times: np.ndarray) -> np.ndarray | None:
+        """(1, L, L) that hides from tokens at `times` (L,), in frames, what is out of the span."""
+        if self.attention_span is None:
+            return None
+        distances = np.abs(times[:, None] - times)
+        return np.where(distances > self.attention_span, UNSEEN, 0).astype(np.float32)[None]
 
     def _embed_parts(self, x_t: Array) -> Array:
         if not self.disentangled:
@@ -312,7 +336,10 @@ class AToM(nn.Module):
 
     def _encode_audio(self, audio_features: Array, *, train: bool) -> Array:
         self._check_length("audio_features", audio_features, self._num_audio_steps)
-        return self._encode(self.audio_projection(audio_features), self.audio_encoder, train=train)
+        steps = np.arange(self._num_audio_steps)
+        bias = self._span_bias(steps / spec.AUDIO_STEPS_PER_FRAME)
+        audio = self.audio_projection(audio_features)
+        return self._encode(audio, self.audio_encoder, bias, train=train)
 
     def _encode_landmarks(self, reference_landmarks: Array, *, train: bool) -> Array:
         if reference_landmarks.ndim == 3:
@@ -322,12 +349,16 @@ class AToM(nn.Module):
             )
         self._check_length("reference_landmarks", reference_landmarks, self.num_frames)
         flat = reference_landmarks.reshape(*reference_landmarks.shape[:2], -1)  # (B, T, 204)
-        return self._encode(self.landmark_projection(flat), self.landmark_encoder, train=train)
+        bias = self._span_bias(np.arange(self.num_frames))
+        landmarks = self.landmark_projection(flat)
+        return self._encode(landmarks, self.landmark_encoder, bias, train=train)
 
-    def _encode(self, tokens: Array, layers: list[EncoderLayer], *, train: bool) -> Array:
+    def _encode(
+        self, tokens: Array, layers: list[EncoderLayer], bias: np.ndarray | None, *, train: bool
+    ) -> Array:
         angles = rotary_angles(np.arange(tokens.shape[1]), self.width)
         for layer in layers:
-            tokens = layer(tokens, angles, deterministic=not train)
+            tokens = layer(tokens, angles, deterministic=not train, bias=bias)
         return tokens
 
     @staticmethod

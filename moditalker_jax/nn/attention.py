@@ -33,7 +33,7 @@ def dot_product_attention(
     Args:
       query: (B, T, heads, width).
       key, value: (B, L, heads, width).
-      bias: (1 or B, heads, T, L), added to the logits.
+      bias: (1 or B, 1 or heads, T, L), added to the logits.
     """
     if not suits_cudnn(query):
         return jax.nn.dot_product_attention(query, key, value, bias=bias)
@@ -90,7 +90,7 @@ class RotaryAttention(nn.Module):
     ) -> Array:
         """What x (B, T, D) at rotary angles (T, D) reads from keys and values: (B, T, D).
 
-        `bias` (heads, T, L) is added to the logits.
+        `bias` (heads or 1, T, L) is added to the logits.
         """
         bias = None if bias is None else bias[None]
         queries = self._heads(self.query(rotate(x, angles)))
@@ -110,10 +110,12 @@ class RotaryAttention(nn.Module):
             )
         return self.out(read.reshape(x.shape))
 
-    def __call__(self, x: Array, angles: Array, *, deterministic: bool) -> Array:
-        """Self-attention of x (B, T, D) at rotary angles (T, D)."""
+    def __call__(
+        self, x: Array, angles: Array, *, deterministic: bool, bias: Array | None = None
+    ) -> Array:
+        """Self-attention of x (B, T, D) at rotary angles (T, D); `bias` as in `attend`."""
         keys, values = self.keys(x, angles), self.values(x)
-        return self.attend(x, angles, keys, values, deterministic=deterministic)
+        return self.attend(x, angles, keys, values, deterministic=deterministic, bias=bias)
 
 
 class EncoderLayer(nn.Module):
@@ -143,9 +145,13 @@ class EncoderLayer(nn.Module):
         self.mlp_out = nn.Dense(self.width, dtype=self.dtype)
         self.dropout = nn.Dropout(self.dropout_rate)
 
-    def __call__(self, x: Array, angles: Array, *, deterministic: bool) -> Array:
-        """x (B, L, D) at rotary angles (L, D) -> (B, L, D)."""
-        read = self.attention(self.attention_norm(x), angles, deterministic=deterministic)
+    def __call__(
+        self, x: Array, angles: Array, *, deterministic: bool, bias: Array | None = None
+    ) -> Array:
+        """x (B, L, D) at rotary angles (L, D) -> (B, L, D); `bias` (1, L, L) of the attention."""
+        read = self.attention(
+            self.attention_norm(x), angles, deterministic=deterministic, bias=bias
+        )
         x = x + self.dropout(read, deterministic=deterministic)
         hidden = nn.gelu(self.mlp_in(self.mlp_norm(x)), approximate=False)
         hidden = self.mlp_out(self.dropout(hidden, deterministic=deterministic))

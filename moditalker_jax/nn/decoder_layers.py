@@ -113,15 +113,17 @@ class DecoderLayer(nn.Module):
         *,
         deterministic: bool,
         lip_bias: Array | None = None,
+        self_bias: Array | None = None,
     ) -> Array:
         """x (B, T, 2D), lip part before upper face, and FiLM vectors (B, D) -> (B, T, 2D).
 
-        `lip_bias` (heads, T, L) is added to the logits with which the lip part reads the memory.
+        `lip_bias` (heads, T, L) is added to the logits with which the lip part reads the memory,
+        `self_bias` (1, T, T) to those of self-attention.
         """
         angles = rotary_angles(np.arange(x.shape[1]), self.width)
 
         def self_attend(part):
-            read = self.self_attention(part, angles, deterministic=deterministic)
+            read = self.self_attention(part, angles, deterministic=deterministic, bias=self_bias)
             return self.dropout(read, deterministic=deterministic)
 
         def cross_attend(queries, keys, values, bias=None):
@@ -202,11 +204,14 @@ class JointDecoderLayer(nn.Module):
         *,
         deterministic: bool,
         lip_bias: Array | None = None,
+        self_bias: Array | None = None,
     ) -> Array:
         """x (B, T, D) and the FiLM vector that knows the audio, (B, D) -> (B, T, D)."""
         del upper_vector
         angles = rotary_angles(np.arange(x.shape[1]), self.width)
-        read = self.self_attention(self.norm_0(x), angles, deterministic=deterministic)
+        read = self.self_attention(
+            self.norm_0(x), angles, deterministic=deterministic, bias=self_bias
+        )
         x = x + self.film_0(self.dropout(read, deterministic=deterministic), lip_vector)
         read = self.cross_attention.attend(
             self.norm_1(x),

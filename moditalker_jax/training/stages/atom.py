@@ -50,6 +50,8 @@ class AToMStage:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """`batch`: motion (B, T, 68, 3), audio_features (B, 2T, D), mask (B, T)."""
         del constants, step
+        if train and self.loss_config.mixup:
+            batch = self._mixed(batch, jax.random.fold_in(key, 2))
         motion = batch["motion"]
         x0 = motion - motion[:, :1] if self.diffusion.residual else motion
         batch_size = x0.shape[0]
@@ -85,6 +87,23 @@ class AToMStage:
         errors = jnp.mean(errors, axis=1, where=batch["mask"])
         quarters = loss_by_quarter(errors, timesteps, self.diffusion.num_train_timesteps)
         return terms["loss"], terms | quarters
+
+    def _mixed(self, batch: Batch, key: jax.Array) -> Batch:
+        """Weighted means of each window and the one before it in the batch, faces and sound alike.
+
+        mixup (Zhang et al. 2018), the own window with the larger weight; only frames that both
+        windows have stay in the mask.
+        """
+        alpha = self.loss_config.mixup
+        share = jax.random.beta(key, alpha, alpha, (len(batch["mask"]),))
+        share = jnp.maximum(share, 1 - share)
+
+        def mix(windows: jax.Array) -> jax.Array:
+            own = share.reshape(-1, *[1] * (windows.ndim - 1))
+            return own * windows + (1 - own) * jnp.roll(windows, 1, axis=0)
+
+        mixed = {name: mix(batch[name]) for name in ("motion", "audio_features")}
+        return batch | mixed | {"mask": batch["mask"] & jnp.roll(batch["mask"], 1, axis=0)}
 
     def _noised(
         self, audio: jax.Array, reference: jax.Array, key: jax.Array
