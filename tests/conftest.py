@@ -1,12 +1,16 @@
-"""One compilation cache for the test run, and the order of its files.
+"""The compiler and its cache for the test run, and the order of its files.
 
-Several tests run the same training steps, which are compiled once.
+Several tests run the same training steps, which are compiled once; programs are compiled far
+longer than they run, so LLVM need not try hard. Programs that tests start do the same.
 """
 
 import os
 
 import jax
 import pytest
+
+QUICK_COMPILER = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILER}"
 
 LONGEST_FIRST = ("test_sharding.py", "test_two_processes.py", "test_lowering.py")
 """Files of few and long tests: begun last, they would leave the other worker without work."""

@@ -43,8 +43,6 @@ TINY_MTOV = {
     "num_heads": 2,
     "num_groups": 4,
 }
-QUICK = {"xla_backend_optimization_level": 0}
-"""Compiler options for programs that run a few times."""
 LATENTS = ("landmark", "pose", "reference")
 
 
@@ -93,7 +91,6 @@ def test_atom_knows_the_first_frame_only_from_row_three_on(row):
     faces = jax.random.normal(keys[2], (2, 1, 68, 3))
     run = jax.jit(
         lambda *inputs: model.apply({"params": params}, x_t, jnp.array([500]), *inputs),
-        compiler_options=QUICK,
     )
     one, other, silent = run(audio, faces[0]), run(audio, faces[1]), run(0 * audio, faces[0])
     assert np.array_equal(one, other) == (row != "III")
@@ -115,9 +112,7 @@ def test_the_joint_decoder_is_scanned_as_it_is_unrolled():
     fields = {**TINY_ATOM, "disentangled": False, "alignment_bias": True}
     params = randomized(abstract_params(AToM(**fields), audio_width=AUDIO_WIDTH))
     unrolled, scanned = (
-        jax.jit(AToM(**fields, scan_layers=scan).apply, compiler_options=QUICK)(
-            {"params": params}, *inputs
-        )
+        jax.jit(AToM(**fields, scan_layers=scan).apply)({"params": params}, *inputs)
         for scan in (False, True)
     )
     np.testing.assert_allclose(scanned, unrolled, rtol=1e-4, atol=1e-4)
@@ -166,7 +161,6 @@ def test_mtov_is_told_what_its_row_names(row):
     audio = jax.random.normal(next(keys), (1, 4, AUDIO_WIDTH))
     run = jax.jit(
         lambda *told: model.apply({"params": params}, x_t, jnp.array([500]), *told).to_tokens(),
-        compiler_options=QUICK,
     )
     told = [*latents, audio]
     whole = run(*told)

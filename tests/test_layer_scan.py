@@ -19,8 +19,6 @@ VARIANTS = [
 
 DEPTHS = {"atom": {"num_layers": 2}, "autoencoder": {"depth": 2}, "mtov": {}}
 """More than one layer, or a scan would do what no scan does."""
-QUICK = {"xla_backend_optimization_level": 0}
-"""Compiler options for programs that run once."""
 
 
 def deep_config(stage: str, fields: dict):
@@ -38,7 +36,7 @@ def gradients(stage: str, fields: dict, params):
     def loss(params):
         return made.loss(params, made.constants, batch, jax.random.key(1), 0, train=True)[0]
 
-    return jax.jit(jax.value_and_grad(loss), compiler_options=QUICK)(params)
+    return jax.jit(jax.value_and_grad(loss))(params)
 
 
 @pytest.fixture(scope="module")

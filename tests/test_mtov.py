@@ -19,8 +19,6 @@ from moditalker_jax.triplane import TriPlane
 
 GOLDENS = Path(__file__).parent / "goldens"
 RELEASE_SIZES = ((32, 32), (16, 32), (16, 32))
-QUICK = {"xla_backend_optimization_level": 0}
-"""Compiler options for programs that run once."""
 TINY = {
     "base_channels": 32,
     "channel_multipliers": (1, 2),
@@ -68,7 +66,7 @@ def _parameters(model, inputs):
     return _fill(_abstract(model, inputs))
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)
+@functools.partial(jax.jit, static_argnums=0)
 def _run(model, params, *inputs):
     """The network's prediction as tokens (B, L, C)."""
     return model.apply({"params": params}, *inputs).to_tokens()
@@ -111,7 +109,7 @@ def release(golden_inputs, weights):
 def forward(release, golden_inputs):
     model, params = release
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def run(params):
         return model.apply({"params": params}, *golden_inputs, capture_intermediates=True)
 
@@ -180,7 +178,7 @@ def test_untrained_network_returns_zeros_of_the_planes_sizes():
     sizes = ((4, 6), (2, 6), (2, 4))
     inputs = _inputs(sizes=sizes)
     model = TriPlaneUNet(**SMALL, out_channels=3)
-    output, _ = jax.jit(model.init_with_output, compiler_options=QUICK)(jax.random.key(0), *inputs)
+    output, _ = jax.jit(model.init_with_output)(jax.random.key(0), *inputs)
     assert [p.shape for p in jax.tree.leaves(output)] == [(2, *size, 3) for size in sizes]
     assert not output.to_tokens().any()
 

@@ -18,9 +18,7 @@ from moditalker_jax.training.sharding import local_batch_size, make_mesh, state_
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """What `tests.eight_devices` found."""
-    flags = "--xla_force_host_platform_device_count=8"
-    # Steps are few and compilations many: LLVM need not try hard.
-    flags += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.eight_devices"],

@@ -28,12 +28,10 @@ def data(tmp_path_factory):
 def run(data, workdir, steps, *, processes):
     """Trains `workdir` up to `steps` in one or two processes; returns the loss of each step."""
     program = [sys.executable, "-m", "tests.two_processes", str(data), str(workdir), str(steps)]
-    # Steps are few: LLVM need not try hard.
-    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     more = [[]]
     if processes == 2:
-        flags += " --xla_force_host_platform_device_count=2"
+        environment["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = str(free.getsockname()[1])
@@ -41,7 +39,7 @@ def run(data, workdir, steps, *, processes):
     running = [
         subprocess.Popen(
             [*program, *arguments],
-            env=environment | {"XLA_FLAGS": flags},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

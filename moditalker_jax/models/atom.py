@@ -87,10 +87,10 @@ class AToM(nn.Module):
       merge_residual: in each layer, keep the merged face beside what it read. In the authors'
         network (default) it is replaced, so that all it knows of the audio passes through the
         weights of an attention over landmark and time tokens, which is slow to learn.
-      attention_span: frames to either side within which sound, face and landmarks are attended to;
-        the FiLM vector then holds nothing of the audio as a whole, so that what is said elsewhere
-        has no say. A few hundred seconds of video are otherwise known by heart. None (the authors'
-        network): attention sees the whole window.
+      attention_span: frames to either side within which sound is attended to; faces are over twice
+        as many. The FiLM vector then holds nothing of the audio as a whole, so that what is said
+        elsewhere has no say. A few hundred seconds of video are otherwise known by heart. None (the
+        authors' network): attention sees the whole window.
       disentangled: the lip part and the upper face are moved apart; otherwise the whole face at
         once (paper table 2a, rows I to III).
       landmark_condition: the reference landmarks are a condition; otherwise audio alone is (rows I
@@ -224,7 +224,7 @@ class AToM(nn.Module):
 
         biases = {
             "lip_bias": self._lip_bias(x_t.shape[1]),
-            "self_bias": self._span_bias(np.arange(x_t.shape[1])),
+            "self_bias": self._face_bias(x_t.shape[1]),
         }
         x = self._embed_parts(x_t)  # (B, T, 2D), or (B, T, D) of the whole face
 
@@ -316,12 +316,13 @@ class AToM(nn.Module):
             bias = np.where(distances > self.attention_span, UNSEEN, bias)
         return bias.astype(np.float32)
 
-    def _span_bias(self, times: np.ndarray) -> np.ndarray | None:
-        """(1, L, L) that hides from tokens at `times` (L,), in frames, what is out of the span."""
-        if self.attention_span is None:
-            return None
-        distances = np.abs(times[:, None] - times)
-        return np.where(distances > self.attention_span, UNSEEN, 0).astype(np.float32)[None]
+    def _audio_bias(self) -> np.ndarray | None:
+        """(1, S, S) for the audio's attention to itself."""
+        return _local_bias(self._num_audio_steps, self.attention_span, spec.AUDIO_STEPS_PER_FRAME)
+
+    def _face_bias(self, num_frames: int) -> np.ndarray | None:
+        """(1, T, T) for the attention of faces to one another."""
+        return _local_bias(num_frames, self.attention_span, 2)
 
     def _embed_parts(self, x_t: Array) -> Array:
         if not self.disentangled:
@@ -336,10 +337,8 @@ class AToM(nn.Module):
 
     def _encode_audio(self, audio_features: Array, *, train: bool) -> Array:
         self._check_length("audio_features", audio_features, self._num_audio_steps)
-        steps = np.arange(self._num_audio_steps)
-        bias = self._span_bias(steps / spec.AUDIO_STEPS_PER_FRAME)
         audio = self.audio_projection(audio_features)
-        return self._encode(audio, self.audio_encoder, bias, train=train)
+        return self._encode(audio, self.audio_encoder, self._audio_bias(), train=train)
 
     def _encode_landmarks(self, reference_landmarks: Array, *, train: bool) -> Array:
         if reference_landmarks.ndim == 3:
@@ -349,7 +348,7 @@ class AToM(nn.Module):
             )
         self._check_length("reference_landmarks", reference_landmarks, self.num_frames)
         flat = reference_landmarks.reshape(*reference_landmarks.shape[:2], -1)  # (B, T, 204)
-        bias = self._span_bias(np.arange(self.num_frames))
+        bias = self._face_bias(self.num_frames)
         landmarks = self.landmark_projection(flat)
         return self._encode(landmarks, self.landmark_encoder, bias, train=train)
 
@@ -373,3 +372,11 @@ class AToM(nn.Module):
     def _check_length(name: str, array: Array, length: int) -> None:
         if array.shape[1] != length:
             raise ValueError(f"{name} has {array.shape[1]} steps; this network takes {length}")
+
+
+def _local_bias(length: int, span: int | None, tokens_per_span: int) -> np.ndarray | None:
+    """(1, L, L) that hides tokens more than `span * tokens_per_span` away; None without a span."""
+    if span is None:
+        return None
+    distances = np.abs(np.arange(length)[:, None] - np.arange(length))
+    return np.where(distances > span * tokens_per_span, UNSEEN, 0).astype(np.float32)[None]
