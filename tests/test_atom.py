@@ -305,8 +305,7 @@ def test_a_span_over_the_window_hides_nothing_but_the_pooled_audio(golden):
     )
     for a, b in zip(whole.memories, wide.memories, strict=True):
         assert jnp.allclose(a.lip_keys, b.lip_keys, atol=1e-5)
-    assert jnp.allclose(wide.audio_vector, tiny_variables()["params"]["null_audio_vector"])
-    assert relative_error(whole.audio_vector, np.asarray(wide.audio_vector)) > 0.01
+    assert (wide.audio_vector == 0).all() and (whole.audio_vector != 0).all()
 
 
 def test_dropout_acts_under_train_alone(golden):

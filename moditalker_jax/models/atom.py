@@ -198,10 +198,11 @@ class AToM(nn.Module):
             landmarks = self._kept(landmarks, self.null_landmarks, keep_condition)
             tokens = jnp.concatenate((audio, landmarks), axis=1)
             landmark_vector = self.landmark_pooled(landmarks)
-        # The null vector is learned, so it says nothing of this window's audio.
-        keep_vector = keep_condition if self.attention_span is None else jnp.zeros(len(audio), bool)
         audio_vector = self.audio_pooled(audio)  # (B, D)
-        audio_vector = self._kept(audio_vector, self.null_audio_vector, keep_vector)
+        audio_vector = self._kept(audio_vector, self.null_audio_vector, keep_condition)
+        if self.attention_span is not None:
+            # Its parameters stay, so that a network with a span can start from one without.
+            audio_vector = jnp.zeros_like(audio_vector)
         tokens = self.memory_norm(tokens)  # (B, S + T, D)
         positions, _ = self._positions()
         return AToMConditions(
