@@ -111,7 +111,7 @@ def test_upper_faces_of_both_sides_lie_on_each_other(crossed):
 def test_a_second_call_makes_only_what_is_missing(crossed, checkpoint, real, monkeypatch):
     out, *_ = crossed
     kept, lost = out / "generated" / "anna.mp4", out / "generated" / "ben.mp4"
-    before = read_video(lost).frames.astype(int)
+    before = lost.read_bytes()
     lost.unlink()
     made = []
     generate = MoDiTalker.generate
@@ -125,8 +125,7 @@ def test_a_second_call_makes_only_what_is_missing(crossed, checkpoint, real, mon
     assert run(checkpoint, real, out, "cross_identity") == 3
     assert made == [FRAMES["ben"]]
     assert kept.stat().st_mtime_ns == time
-    # On a busy machine sums may be added up in another order, which moves single pixels.
-    assert np.abs(read_video(lost).frames - before).mean() < 1.0
+    assert lost.read_bytes() == before
 
 
 @pytest.mark.parametrize("change", [("--seed", "1"), ("--seconds", "0.5")])
