@@ -286,13 +286,14 @@ def test_dropped_conditions_reach_no_output_and_kept_ones_do(golden):
     assert jnp.allclose(before[0], kept[0], atol=1e-5)
 
 
-def test_with_a_span_sound_from_elsewhere_is_not_heard(golden):
+@pytest.mark.parametrize("alignment_bias", [False, True])
+def test_with_a_span_sound_from_elsewhere_is_not_heard(golden, alignment_bias):
     """Two encoder layers and the first decoder layer carry it 3 frames, the upper face 4 more."""
     x_t, timesteps, audio, landmarks = inputs(golden)
     other_end = audio.copy()
     other_end[:, -2:] += 1.0
     for span, hidden in ((1, 4), (None, 0)):
-        model = tiny_atom(attention_span=span, alignment_bias=span is None)
+        model = tiny_atom(attention_span=span, alignment_bias=alignment_bias)
         before, after = (run(model, x_t, timesteps, a, landmarks) for a in (audio, other_end))
         moved = jnp.abs(after - before).max(axis=(0, 2, 3))  # (T,)
         assert (moved[:hidden] == 0).all() and (moved[hidden:] > 0).all()

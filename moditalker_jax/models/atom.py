@@ -87,10 +87,11 @@ class AToM(nn.Module):
       merge_residual: in each layer, keep the merged face beside what it read. In the authors'
         network (default) it is replaced, so that all it knows of the audio passes through the
         weights of an attention over landmark and time tokens, which is slow to learn.
-      attention_span: frames to either side within which sound is attended to; faces are over twice
-        as many. The FiLM vector then holds nothing of the audio as a whole, so that what is said
-        elsewhere has no say. A few hundred seconds of video are otherwise known by heart. None (the
-        authors' network): attention sees the whole window.
+      attention_span: frames to either side within which sound is attended to, and landmark tokens
+        by the lip part; faces see one another over twice as many. The FiLM vector then holds
+        nothing of the audio as a whole, so that what is said elsewhere has no say. A few hundred
+        seconds of video are otherwise known by heart. None (the authors' network): attention sees
+        the whole window.
       disentangled: the lip part and the upper face are moved apart; otherwise the whole face at
         once (paper table 2a, rows I to III).
       landmark_condition: the reference landmarks are a condition; otherwise audio alone is (rows I
@@ -225,7 +226,7 @@ class AToM(nn.Module):
 
         biases = {
             "lip_bias": self._lip_bias(x_t.shape[1]),
-            "self_bias": self._face_bias(x_t.shape[1]),
+            "self_bias": self._self_bias(x_t.shape[1]),
         }
         x = self._embed_parts(x_t)  # (B, T, 2D), or (B, T, D) of the whole face
 
@@ -310,20 +311,25 @@ class AToM(nn.Module):
         times = np.concatenate((steps / spec.AUDIO_STEPS_PER_FRAME, frames))
         distances = np.abs(np.arange(num_queries)[:, None] - times)  # (T, S + T)
         distances = np.pad(distances, ((0, 0), (0, NUM_TIME_TOKENS)))
-        # Per frame: 2, 1, 1/2, ...; the steepest head hears little more than its own frame.
-        slopes = 2.0 ** (1 - np.arange(self.num_heads)) * self.alignment_bias
-        bias = -slopes[:, None, None] * distances
+        bias = np.zeros((self.num_heads, *distances.shape), np.float32)
+        if self.alignment_bias:
+            # Per frame: 2, 1, 1/2, ...; the steepest head hears little more than its own frame.
+            bias -= 2.0 ** (1 - np.arange(self.num_heads))[:, None, None] * distances
         if self.attention_span is not None:
-            bias = np.where(distances > self.attention_span, UNSEEN, bias)
-        return bias.astype(np.float32)
+            bias += _hidden_beyond(distances, self.attention_span)
+        return bias
 
-    def _audio_bias(self) -> np.ndarray | None:
-        """(1, S, S) for the audio's attention to itself."""
-        return _local_bias(self._num_audio_steps, self.attention_span, spec.AUDIO_STEPS_PER_FRAME)
+    def _self_bias(self, length: int) -> np.ndarray | None:
+        """(1, L, L) for the attention of audio steps or of frames to one another.
 
-    def _face_bias(self, num_frames: int) -> np.ndarray | None:
-        """(1, T, T) for the attention of faces to one another."""
-        return _local_bias(num_frames, self.attention_span, 2)
+        A step is half a frame, so as many tokens are `attention_span` frames of audio and twice
+        that of faces.
+        """
+        if self.attention_span is None:
+            return None
+        tokens = np.arange(length)
+        distances = np.abs(tokens[:, None] - tokens)
+        return _hidden_beyond(distances, spec.AUDIO_STEPS_PER_FRAME * self.attention_span)
 
     def _embed_parts(self, x_t: Array) -> Array:
         if not self.disentangled:
@@ -338,8 +344,7 @@ class AToM(nn.Module):
 
     def _encode_audio(self, audio_features: Array, *, train: bool) -> Array:
         self._check_length("audio_features", audio_features, self._num_audio_steps)
-        audio = self.audio_projection(audio_features)
-        return self._encode(audio, self.audio_encoder, self._audio_bias(), train=train)
+        return self._encode(self.audio_projection(audio_features), self.audio_encoder, train=train)
 
     def _encode_landmarks(self, reference_landmarks: Array, *, train: bool) -> Array:
         if reference_landmarks.ndim == 3:
@@ -349,13 +354,10 @@ class AToM(nn.Module):
             )
         self._check_length("reference_landmarks", reference_landmarks, self.num_frames)
         flat = reference_landmarks.reshape(*reference_landmarks.shape[:2], -1)  # (B, T, 204)
-        bias = self._face_bias(self.num_frames)
-        landmarks = self.landmark_projection(flat)
-        return self._encode(landmarks, self.landmark_encoder, bias, train=train)
+        return self._encode(self.landmark_projection(flat), self.landmark_encoder, train=train)
 
-    def _encode(
-        self, tokens: Array, layers: list[EncoderLayer], bias: np.ndarray | None, *, train: bool
-    ) -> Array:
+    def _encode(self, tokens: Array, layers: list[EncoderLayer], *, train: bool) -> Array:
+        bias = self._self_bias(tokens.shape[1])
         angles = rotary_angles(np.arange(tokens.shape[1]), self.width)
         for layer in layers:
             tokens = layer(tokens, angles, deterministic=not train, bias=bias)
@@ -375,9 +377,6 @@ class AToM(nn.Module):
             raise ValueError(f"{name} has {array.shape[1]} steps; this network takes {length}")
 
 
-def _local_bias(length: int, span: int | None, tokens_per_span: int) -> np.ndarray | None:
-    """(1, L, L) that hides tokens more than `span * tokens_per_span` away; None without a span."""
-    if span is None:
-        return None
-    distances = np.abs(np.arange(length)[:, None] - np.arange(length))
-    return np.where(distances > span * tokens_per_span, UNSEEN, 0).astype(np.float32)[None]
+def _hidden_beyond(distances: np.ndarray, span: float) -> np.ndarray:
+    """(1, T, L) that hides what is further than `span` by `distances` (T, L)."""
+    return np.where(distances > span, UNSEEN, 0).astype(np.float32)[None]
