@@ -101,4 +101,27 @@ def test_the_command_prints_the_table_and_goes_on_where_it_stopped(dataset, tmp_
     assert "step 4 of 4" in one_step and tables[0] not in one_step
     rows = [line for line in tables[0].splitlines() if line.startswith("| log_mel")]
     assert len(rows) == 5
-    assert all(np.isfinite([float(cell) for cell in row.split("|")[3:5]]).all() for row in rows)
+    assert all(np.isfinite([float(cell) for cell in row.split("|")[3:6]]).all() for row in rows)
+    assert "of 4 recordings, medians differ by" in tables[0]
+
+
+def test_a_difference_stands_beside_ridge_regression_with_its_spread():
+    ridge = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+
+    def told(atom):
+        return unseen_speakers.beside_ridge(
+            {
+                str(index): {
+                    unseen_speakers.RIDGE: (1.0, theirs),
+                    unseen_speakers.MEAN: (1.0, ours),
+                }
+                for index, (ours, theirs) in enumerate(zip(atom, ridge, strict=True))
+            }
+        )
+
+    # Higher by as much on every recording: the pairs leave nothing open.
+    assert told(ridge + 0.05).endswith(
+        "higher on 5 of 5 recordings, medians differ by 0.050 (0.050 to 0.050), "
+        "means differ by 0.050 (0.050 to 0.050)"
+    )
+    assert "higher on 2 of 5" in told(ridge + [0.2, -0.2, 0.1, -0.1, -0.3])
