@@ -15,9 +15,10 @@ it has only the first frame to go by is told too.
 
 import argparse
 import dataclasses
+import functools
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -135,18 +136,20 @@ def beside_ridge(recordings: dict[str, Figures]) -> str:
     )
     told = [f"correlation higher on {np.sum(ours > theirs)} of {len(ours)} recordings"]
     for average in (np.median, np.mean):
-
-        def difference(ours, theirs, axis, average=average):
-            return average(ours, axis=axis) - average(theirs, axis=axis)
-
-        low, high = bootstrap(
-            (ours, theirs), difference, paired=True, method="percentile", rng=0
-        ).confidence_interval
+        difference = functools.partial(_difference, average)
+        drawn_anew = bootstrap((ours, theirs), difference, paired=True, method="percentile", rng=0)
+        low, high = drawn_anew.confidence_interval
         told.append(
-            f"{average.__name__}s differ by {difference(ours, theirs, 0):.3f} "
+            f"{average.__name__}s differ by {difference(ours, theirs):.3f} "
             f"({low:.3f} to {high:.3f})"
         )
     return f"{MEAN}, beside {RIDGE}: " + ", ".join(told)
+
+
+def _difference(
+    average: Callable[..., np.ndarray], ours: np.ndarray, theirs: np.ndarray, axis: int = -1
+) -> np.ndarray:
+    return average(ours, axis=axis) - average(theirs, axis=axis)
 
 
 @command
