@@ -7,14 +7,13 @@ python train.py --config=configs/all.py:finetune --workdir=runs/mine --directory
 A second call goes on where the first one stopped.
 """
 
-import ml_collections
-
 from configs import atom, autoencoder, landmark_autoencoder, mtov
+from configs.common import ConfigDict
 
 
 def get_config(variant: str = "paper"):
     """Settings of one variant of every stage, in the order that they need each other."""
-    return ml_collections.ConfigDict(
+    return ConfigDict(
         {
             "stages": {
                 "autoencoder": autoencoder.get_config(variant),

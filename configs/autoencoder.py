@@ -65,9 +65,12 @@ def demo() -> dict:
         "head_width": 32,
         "projection_depth": 1,
         "projection_mlp_width": 256,
-        "latent_channels": 8,
+        "latent_channels": 16,
+        "mean_residual": True,
+        "linear_pixels": True,
     }
-    config["data"] = data("demo") | {"max_frame_stride": 9}
+    config["initialization"] = "principal_components"
+    config["data"] = data("demo") | {"max_frame_stride": 4, "mirror": True}
     config["loss"] = {
         "l1": 0.0,
         "l2": 8.0,
@@ -75,10 +78,10 @@ def demo() -> dict:
         "mouth": 8.0,
         "perceptual": 0.0,
         "latent_range": 0.1,
-        "latent_noise": 0.05,
+        "latent_noise": 0.02,
     }
     config["optimizer"] |= {
-        "learning_rate": 1e-3,
+        "learning_rate": 8e-4,
         "betas": (0.9, 0.99),
         "warmup_steps": 50,
         "decay": "cosine",

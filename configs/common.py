@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 
-import ml_collections
-
 from moditalker_jax.config import with_defaults
 
+try:
+    from ml_collections import ConfigDict
+except ImportError:  # Flags need it; training from a script does not.
+    ConfigDict = dict
 
-def choose(variants: dict, variant: str) -> ml_collections.ConfigDict:
+
+def choose(variants: dict, variant: str) -> ConfigDict:
     """The named variant as a ConfigDict that names every field, so that flags can override each.
 
     Raises:
@@ -15,7 +18,7 @@ def choose(variants: dict, variant: str) -> ml_collections.ConfigDict:
     """
     if variant not in variants:
         raise ValueError(f"no variant {variant!r}; there are {', '.join(variants)}")
-    return ml_collections.ConfigDict(with_defaults(variants[variant]()))
+    return ConfigDict(with_defaults(variants[variant]()))
 
 
 def data(variant: str) -> dict:
@@ -23,7 +26,7 @@ def data(variant: str) -> dict:
     return {"directory": "data/prepared" if variant == "paper" else "data/synthetic"}
 
 
-def choose_row(get_config: Callable, rows: dict, variant: str) -> ml_collections.ConfigDict:
+def choose_row(get_config: Callable, rows: dict, variant: str) -> ConfigDict:
     """A stage's config with the changes of one row of a table.
 
     Args:

@@ -115,15 +115,24 @@ def read_clips(directory: str | Path, split: str) -> Iterator[PreparedClip]:
         yield PreparedClip(**record | texts)
 
 
+def split_sizes(directory: str | Path) -> dict[str, int]:
+    """How many clips each split has.
+
+    Raises:
+      InputError: `directory` is not a data set of clips.
+    """
+    splits = open_shards(directory, clip_type()).builder.info.splits
+    return {name: split.num_examples for name, split in splits.items() if split.num_examples}
+
+
 def held_out_split(directory: str | Path) -> str:
     """The split to measure on while training: "validation", or "test" where there is only that.
 
     Raises:
       InputError: `directory` is not a data set of clips, or nothing in it is held out.
     """
-    splits = open_shards(directory, clip_type()).builder.info.splits
     for split in ("validation", "test"):
-        if split in splits and splits[split].num_examples:
+        if split in split_sizes(directory):
             return split
     raise InputError(
         f"{directory}: nothing is held out for validation; prepare more or longer videos"

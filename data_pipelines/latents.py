@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.quiet_tensorflow import tf, tfds
-from data_pipelines.records import AUDIO
-from data_pipelines.shards import Example, RecordType, open_shards, write_shards
+from data_pipelines.records import AUDIO, LATENT_NAMES, checked_latents, latent_shape
+from data_pipelines.shards import RecordType, open_shards, write_shards
 from data_pipelines.streams import (
     Remainder,
     numpy_batches,
@@ -23,43 +23,6 @@ from data_pipelines.streams import (
 )
 from moditalker_jax import spec
 from moditalker_jax.errors import InputError
-
-LATENT_NAMES = ("video", "landmark", "pose", "reference")
-"""Z, Z_L, Z_P and Z_I of the paper's figure 2."""
-
-
-def latent_metadata(
-    *,
-    plane_sizes: Mapping[str, tuple[int, int]],
-    latent_channels: int,
-    autoencoder: str,
-    landmark_autoencoder: str,
-    **more: Any,
-) -> dict[str, Any]:
-    """What travels with latent shards, as plain JSON values.
-
-    Args:
-      plane_sizes: rows and columns of the planes "xy", "yt" and "xt", in this order.
-      latent_channels: C.
-      autoencoder, landmark_autoencoder: which encoders these latents belong to, such as a
-        checkpoint's directory and step; a model trained on them needs the same decoder.
-      more: further facts worth keeping (JSON values).
-    """
-    if list(plane_sizes) != ["xy", "yt", "xt"]:
-        raise ValueError(f"plane_sizes names {list(plane_sizes)}, not xy, yt, xt in this order")
-    return {
-        "plane_sizes": {name: [int(n) for n in size] for name, size in plane_sizes.items()},
-        "latent_channels": int(latent_channels),
-        "autoencoder": autoencoder,
-        "landmark_autoencoder": landmark_autoencoder,
-        **more,
-    }
-
-
-def latent_shape(metadata: Mapping[str, Any]) -> tuple[int, int]:
-    """(L, C) of one latent: all positions of the three planes, and the channels."""
-    tokens = sum(rows * columns for rows, columns in metadata["plane_sizes"].values())
-    return tokens, metadata["latent_channels"]
 
 
 def latent_type(
@@ -96,23 +59,26 @@ def write_latents(
 
     Args:
       out_dir: a folder that does not exist yet, or is empty.
-      splits: for each split an iterable, read once, of dicts: name (the clip's), start (the
-        window's first frame), for each of `LATENT_NAMES` an array (L, C), and audio_features
-        (2T, A) if the metadata name an audio_encoder.
-      metadata: made by `latent_metadata`.
+      splits: for each split an iterable, read once, of windows as `records.checked_latents` takes.
+      metadata: made by `records.latent_metadata`.
 
     Raises:
       InputError: `out_dir` holds something or cannot be written; a split is empty, or has one
         window twice.
       ValueError: a latent is not of the shape that `metadata` says, or not finite.
     """
-    shapes = dict.fromkeys(LATENT_NAMES, latent_shape(metadata))
     audio_shape = None
     if "audio_encoder" in metadata:
         steps = spec.AUDIO_STEPS_PER_FRAME * metadata["plane_sizes"]["yt"][0]
-        shapes[AUDIO] = audio_shape = (steps, metadata["audio_encoder"]["width"])
-    examples = {split: _examples(windows, shapes) for split, windows in splits.items()}
-    write_shards(out_dir, latent_type(shapes["video"], audio_shape), examples, metadata)
+        audio_shape = (steps, metadata["audio_encoder"]["width"])
+    examples = {
+        split: (
+            (f"{window['name']}@{window['start']:06d}", window)
+            for window in checked_latents(windows, metadata)
+        )
+        for split, windows in splits.items()
+    }
+    write_shards(out_dir, latent_type(latent_shape(metadata), audio_shape), examples, metadata)
 
 
 def load_latent_metadata(directory: str | Path) -> dict[str, Any]:
@@ -176,20 +142,3 @@ def latent_batches(
     )
     nothing = f"{directory}: split {split!r} holds no latents; write it again"
     return numpy_batches(elements, batch_size, remainder=remainder, nothing=nothing)
-
-
-def _examples(
-    windows: Iterable[Mapping[str, Any]], shapes: Mapping[str, tuple[int, int]]
-) -> Iterator[tuple[str, Example]]:
-    for window in windows:
-        name, start = str(window["name"]), int(window["start"])
-        example: Example = {"name": name, "start": start}
-        for array, shape in shapes.items():
-            stored = np.asarray(window[array]).astype(np.float16)
-            if stored.shape != shape or not np.isfinite(stored).all():
-                raise ValueError(
-                    f"window {name} at frame {start}: {array} is {stored.shape}, or not finite; "
-                    f"finite {shape} is asked for"
-                )
-            example[array] = stored
-        yield f"{name}@{start:06d}", example

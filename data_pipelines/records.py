@@ -5,7 +5,7 @@ Without TensorFlow, so that preparing and synthesising clips needs no TensorFlow
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from moditalker_jax.errors import InputError
 SAMPLES_PER_FRAME = spec.AUDIO_SAMPLE_RATE // spec.FPS
 JPEG_QUALITY = 95
 AUDIO = "audio_features"
+LATENT_NAMES = ("video", "landmark", "pose", "reference")
+"""Z, Z_L, Z_P and Z_I of the paper's figure 2."""
 NO_AUDIO_FEATURES = {"name": "none", "width": 0, "version": 0}
 """The audio encoder of data sets without sound."""
 MAX_CLIP_FRAMES = 300
@@ -178,6 +180,71 @@ def dataset_metadata(
     }
 
 
+def latent_metadata(
+    *,
+    plane_sizes: Mapping[str, tuple[int, int]],
+    latent_channels: int,
+    autoencoder: str,
+    landmark_autoencoder: str,
+    **more: Any,
+) -> dict[str, Any]:
+    """What travels with latent shards, as plain JSON values.
+
+    Args:
+      plane_sizes: rows and columns of the planes "xy", "yt" and "xt", in this order.
+      latent_channels: C.
+      autoencoder, landmark_autoencoder: which encoders these latents belong to, such as a
+        checkpoint's directory and step; a model trained on them needs the same decoder.
+      more: further facts worth keeping (JSON values).
+    """
+    if list(plane_sizes) != ["xy", "yt", "xt"]:
+        raise ValueError(f"plane_sizes names {list(plane_sizes)}, not xy, yt, xt in this order")
+    return {
+        "plane_sizes": {name: [int(n) for n in size] for name, size in plane_sizes.items()},
+        "latent_channels": int(latent_channels),
+        "autoencoder": autoencoder,
+        "landmark_autoencoder": landmark_autoencoder,
+        **more,
+    }
+
+
+def latent_shape(metadata: Mapping[str, Any]) -> tuple[int, int]:
+    """(L, C) of one latent: all positions of the three planes, and the channels."""
+    tokens = sum(rows * columns for rows, columns in metadata["plane_sizes"].values())
+    return tokens, metadata["latent_channels"]
+
+
+def checked_latents(
+    windows: Iterable[Mapping[str, Any]], metadata: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Windows of latents as they are stored: float16, of the shapes that the metadata say.
+
+    Args:
+      windows: dicts of name (the clip's), start (the window's first frame), for each of
+        `LATENT_NAMES` an array (L, C), and audio_features (2T, A) if the metadata name an
+        audio_encoder.
+      metadata: made by `latent_metadata`.
+
+    Raises:
+      ValueError: a latent is of another shape, or not finite.
+    """
+    shapes = dict.fromkeys(LATENT_NAMES, latent_shape(metadata))
+    if "audio_encoder" in metadata:
+        steps = spec.AUDIO_STEPS_PER_FRAME * metadata["plane_sizes"]["yt"][0]
+        shapes[AUDIO] = (steps, metadata["audio_encoder"]["width"])
+    for window in windows:
+        name, start = str(window["name"]), int(window["start"])
+        stored: dict[str, Any] = {"name": name, "start": start}
+        for array, shape in shapes.items():
+            stored[array] = np.asarray(window[array]).astype(np.float16)
+            if stored[array].shape != shape or not np.isfinite(stored[array]).all():
+                raise ValueError(
+                    f"window {name} at frame {start}: {array} is {stored[array].shape}, or not "
+                    f"finite; finite {shape} is asked for"
+                )
+        yield stored
+
+
 def check_audio_encoder(
     metadata: Mapping[str, Any], expected: Mapping[str, Any], *, where: str | Path
 ) -> None:
@@ -207,3 +274,12 @@ def check_split_name(split: str) -> None:
     """Raises ValueError for a split name that cannot be part of a shard's file name."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", split):
         raise ValueError(f"split {split!r} is not a lower-case word")
+
+
+def require_vacant(out_dir: str | Path) -> None:
+    """Raises InputError unless `out_dir` is free for a new data set; call it before long work."""
+    out_dir = Path(out_dir)
+    if out_dir.is_file():
+        raise InputError(f"{out_dir}: is a file; give a folder to write the data set to")
+    if out_dir.is_dir() and any(out_dir.iterdir()):
+        raise InputError(f"{out_dir}: is not empty; remove it or choose another folder")

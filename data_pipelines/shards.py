@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.quiet_tensorflow import tfds
-from data_pipelines.records import check_split_name
+from data_pipelines.records import check_split_name, require_vacant
 from moditalker_jax.errors import InputError
 
 INFO_FILE = "dataset_info.json"
@@ -119,15 +119,6 @@ def write_shards(
         raise InputError(
             f"{out_dir}: cannot be written ({reason}); choose another folder"
         ) from error
-
-
-def require_vacant(out_dir: str | Path) -> None:
-    """Raises InputError unless `out_dir` is free for a new data set; call it before long work."""
-    out_dir = Path(out_dir)
-    if out_dir.is_file():
-        raise InputError(f"{out_dir}: is a file; give a folder to write the data set to")
-    if out_dir.is_dir() and any(out_dir.iterdir()):
-        raise InputError(f"{out_dir}: is not empty; remove it or choose another folder")
 
 
 @dataclasses.dataclass(frozen=True)

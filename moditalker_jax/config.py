@@ -192,6 +192,9 @@ class StageConfig:
         parent, for the stages that build on them.
       frozen: keys of the autoencoder's parameters that are not trained, "/"-separated.
       start_from: workdir of the same stage whose trained parameters a new run starts from.
+      initialization: of a new run without `start_from`: "random", or, for the RGB autoencoder,
+        "principal_components" of the patches of the first batches, see
+        `models.principal_components`.
     """
 
     stage: StageName
@@ -207,6 +210,7 @@ class StageConfig:
     landmark_autoencoder: str = "landmark_autoencoder"
     frozen: tuple[str, ...] = ()
     start_from: str | None = None
+    initialization: Literal["random", "principal_components"] = "random"
 
 
 HOW_TO_COMPUTE = ("attention_span", "dtype", "dropout_rate", "remat", "scan_layers")

@@ -1,4 +1,4 @@
-"""Runs the frozen encoders once over a data set and writes tri-plane latent shards.
+"""Runs the frozen encoders once over a data set and writes tri-plane latents.
 
 At full size the encoders cost over twenty times the U-Net's step, so MToV trains on what this
 wrote; `train.py` calls it when the latents are missing.
@@ -16,10 +16,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from data_pipelines.builder import held_out_split, load_metadata
-from data_pipelines.latents import latent_metadata, write_latents
-from data_pipelines.loader import clip_windows
-from data_pipelines.records import AUDIO
+from data_pipelines.reading import clip_windows, held_out_split, load_metadata, write_latents
+from data_pipelines.records import AUDIO, latent_metadata
 from moditalker_jax.conditions import landmark_video, pose_video
 from moditalker_jax.errors import command
 from moditalker_jax.latents import LATENT_NAMES, load_clip_encoder
@@ -87,7 +85,7 @@ def encode_latents(
         **sound,
     )
     splits = ("train", held_out_split(data))
-    write_latents(out, {split: latents_of(split) for split in splits}, metadata)
+    write_latents(out, {split: latents_of(split) for split in splits}, metadata, beside=data)
 
 
 @command

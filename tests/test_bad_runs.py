@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.builder import write_dataset
-from data_pipelines.latents import latent_metadata, write_latents
+from data_pipelines.latents import write_latents
+from data_pipelines.records import latent_metadata
 from moditalker_jax.checkpoint import save_params
 from moditalker_jax.config import stage_config, write_config
 from moditalker_jax.errors import InputError

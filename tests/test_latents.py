@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 
 from data_pipelines.builder import load_metadata, write_dataset
-from data_pipelines.latents import (
-    LATENT_NAMES,
-    latent_batches,
-    latent_metadata,
-    latent_shape,
-    load_latent_metadata,
-    write_latents,
-)
+from data_pipelines.latents import latent_batches, load_latent_metadata, write_latents
+from data_pipelines.records import LATENT_NAMES, latent_metadata, latent_shape
 from moditalker_jax.errors import InputError
 from tests.clips import make_clip, make_metadata
 

@@ -64,13 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ),
         audio_encoder=options.audio_encoder,
         workers=options.workers,
+        form=options.form,
         **record,
     )
-    print(_summary(options.out, outcomes))
+    print(summary(options.out, outcomes))
     return 0
 
 
-def _summary(out: str, outcomes: Sequence[Outcome]) -> str:
+def summary(out: str, outcomes: Sequence[Outcome]) -> str:
+    """What was prepared, held out and left out, in a few lines."""
     frames: dict[str, int] = {}
     for clip in (clip for outcome in outcomes for clip in outcome.clips):
         frames[clip["split"]] = frames.get(clip["split"], 0) + clip["frames"]
@@ -100,14 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="each folder inside a given one holds the videos of one speaker",
     )
-    parser.add_argument(
-        "--resolution", type=_resolution, help="side of the square pictures; default 256"
-    )
-    parser.add_argument(
-        "--audio-encoder",
-        default="whisper-tiny.en",
-        help="of the audio features; log_mel to go on from the demo's checkpoint",
-    )
+    add_encoding_flags(parser, resolution=256)
     parser.add_argument(
         "--audio-offset-ms",
         type=float,
@@ -132,10 +127,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-seconds", type=_seconds, default=10.0, help="longer videos are cut into equal pieces"
     )
+    return parser
+
+
+def add_encoding_flags(parser: argparse.ArgumentParser, *, resolution: int) -> None:
+    """Flags of every command that writes clips: pictures' size, audio encoder, processes."""
+    parser.add_argument(
+        "--resolution", type=_resolution, help=f"side of the square pictures; default {resolution}"
+    )
+    parser.add_argument(
+        "--audio-encoder",
+        default="whisper-tiny.en",
+        help="of the audio features; log_mel needs no weights",
+    )
+    parser.add_argument(
+        "--form",
+        choices=("shards", "arrays"),
+        default="shards",
+        help="TFDS shards, or arrays, which need no TensorFlow; default shards",
+    )
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes; 0 works in this one"
     )
-    return parser
 
 
 def _resolution(text: str) -> int:

@@ -8,19 +8,20 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from tqdm import tqdm
 
+from data_pipelines.arrays.loader import CLIPS
+from data_pipelines.arrays.store import write_arrays
 from data_pipelines.datasets.base import SourceVideo
-from data_pipelines.prepare.clip import Rejected, Settings, crop_clips, read_shots
+from data_pipelines.prepare.clip import Prepared, Rejected, Settings, prepare_video
 from data_pipelines.prepare.report import clip_strip, picture_strip, write_report
 from data_pipelines.prepare.split import held_out_videos
 from data_pipelines.prepare.work import Outcome, WorkFolder, fingerprint
-from data_pipelines.records import dataset_metadata
-from data_pipelines.shards import require_vacant
+from data_pipelines.records import dataset_metadata, require_vacant
 from moditalker_jax.audio_features import AudioEncoder, encoder_metadata, get_audio_encoder
 from moditalker_jax.errors import InputError
 from moditalker_jax.faces import FaceFinder
@@ -29,14 +30,56 @@ from moditalker_jax.media.video import estimate_frames, iterate_frames
 from moditalker_jax.spec import FPS
 
 SPLITS = ("train", "validation", "test")
+Form = Literal["shards", "arrays"]
+
+
+class Preparer(Protocol):
+    """How one source becomes clips; it travels to the worker processes.
+
+    Attributes:
+      resolution: side of the square pictures.
+      facts: JSON values on which the clips depend; they travel with the data set.
+    """
+
+    resolution: int
+    facts: Mapping[str, Any]
+
+    def __call__(
+        self, source: SourceVideo, *, finder: FaceFinder, encoder: AudioEncoder
+    ) -> Prepared:
+        """Prepares one source.
+
+        Raises:
+          Rejected: it is left out.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoPreparer:
+    """Videos as they are, cropped to the face."""
+
+    settings: Settings
+
+    @property
+    def resolution(self) -> int:
+        return self.settings.resolution
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.settings)
+
+    def __call__(
+        self, source: SourceVideo, *, finder: FaceFinder, encoder: AudioEncoder
+    ) -> Prepared:
+        return prepare_video(source, self.settings, finder=finder, encoder=encoder)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Tools:
-    """What one process needs to prepare videos."""
+    """What one process needs to prepare sources."""
 
     work: WorkFolder
-    settings: Settings
+    preparer: Preparer
     encoder: AudioEncoder
     finder: FaceFinder
 
@@ -44,10 +87,11 @@ class _Tools:
 def prepare_dataset(
     out: str | Path,
     sources: Iterable[SourceVideo],
-    settings: Settings,
+    settings: Settings | Preparer,
     *,
     audio_encoder: str,
     workers: int,
+    form: Form = "shards",
     finder: FaceFinder | None = None,
     name: str = "talking_heads",
     version: str = "1.0.0",
@@ -61,9 +105,10 @@ def prepare_dataset(
     Args:
       out: folder of the data set; new or empty.
       sources: the videos; those without a split get one by `data_pipelines.prepare.split`.
-      settings: of the preparation.
+      settings: of the preparation of videos, or what prepares other sources.
       audio_encoder: name of what makes the audio features.
       workers: processes; 0 works in this one.
+      form: what is written: TFDS shards, or arrays, for which TensorFlow is not needed.
       finder: of faces, for `workers=0`; a new one if None.
       name, version, citation: of the data set, for TFDS.
 
@@ -79,7 +124,8 @@ def prepare_dataset(
     sources = _with_splits(list(sources))
     encoder = get_audio_encoder(audio_encoder)
     encoder_facts = encoder_metadata(encoder)
-    facts = dataclasses.asdict(settings)
+    preparer = VideoPreparer(settings) if isinstance(settings, Settings) else settings
+    facts = dict(preparer.facts)
     work = WorkFolder(
         out.parent / f".{out.name}.work", {"audio_encoder": encoder_facts, "settings": facts}
     )
@@ -93,9 +139,9 @@ def prepare_dataset(
         desc="prepare",
     ) as bar:
         if workers:
-            new = _in_processes(missing, work, settings, audio_encoder, workers)
+            new = _in_processes(missing, work, preparer, audio_encoder, workers)
         else:
-            tools = _Tools(work, settings, encoder, finder or FaceFinder())
+            tools = _Tools(work, preparer, encoder, finder or FaceFinder())
             new = (_prepare(source, tools) for source in missing)
         for outcome in new:
             outcomes[outcome.name] = outcome
@@ -112,12 +158,17 @@ def prepare_dataset(
         work.remove()
         raise InputError("no video could be prepared for training; the reasons stand above")
     metadata = dataset_metadata(
-        resolution=settings.resolution,
+        resolution=preparer.resolution,
         audio_encoder=encoder_facts,
         **MEDIAPIPE.metadata(),
         **{key: value for key, value in facts.items() if key != "resolution"},
     )
-    _write(out, splits, metadata, name=name, version=version, citation=citation)
+    for left_behind in out.parent.glob(f".{out.name}-*.part"):
+        shutil.rmtree(left_behind)
+    if form == "arrays":
+        write_arrays(out, CLIPS, splits, metadata)
+    else:
+        _write_shards(out, splits, metadata, name=name, version=version, citation=citation)
     write_report(out, ordered, work.path)
     work.remove()
     return ordered
@@ -139,37 +190,25 @@ def _with_splits(sources: list[SourceVideo]) -> list[SourceVideo]:
 def _prepare(source: SourceVideo, tools: _Tools) -> Outcome:
     """Prepares one video and notes what became of it; a video's failure is its own."""
     began = time.perf_counter()
-    work, settings = tools.work, tools.settings
+    work = tools.work
     facts: dict[str, Any] = {
         "name": source.name,
         "path": str(source.path),
         "fingerprint": fingerprint(source),
     }
     try:
-        reading = read_shots(source, settings, finder=tools.finder, encoder=tools.encoder)
+        prepared = tools.preparer(source, finder=tools.finder, encoder=tools.encoder)
         clips = []
-        for number, (split, clip) in enumerate(crop_clips(source, reading, settings)):
+        for number, (split, clip) in enumerate(prepared.clips):
             work.save_clip(source.name, number, clip)
             clips.append({"name": clip.name, "split": split, "frames": len(clip)})
             if number == 0:
                 facts["thumbnails"] = work.save_thumbnails(source.name, clip_strip(clip))
         facts |= {
             "clips": clips,
-            "seconds": reading.num_frames / FPS,
-            "shots": [
-                {
-                    "start": shot.start,
-                    "frames": len(shot),
-                    "held": shot.held,
-                    "sync_ms": shot.sync.offset_ms,
-                    "sync_confidence": shot.sync.confidence,
-                }
-                for shot in reading.shots
-            ],
-            "left_out": [
-                {"start": start, "reason": rejection.reason, "message": str(rejection)}
-                for start, rejection in reading.left_out
-            ],
+            "seconds": prepared.seconds,
+            "shots": prepared.shots,
+            "left_out": prepared.left_out,
         }
     except Rejected as rejection:
         facts |= {"reason": rejection.reason, "message": str(rejection), "clips": []}
@@ -199,7 +238,7 @@ _tools: _Tools | None = None
 def _in_processes(
     sources: Sequence[SourceVideo],
     work: WorkFolder,
-    settings: Settings,
+    preparer: Preparer,
     audio_encoder: str,
     workers: int,
 ) -> Iterator[Outcome]:
@@ -208,7 +247,7 @@ def _in_processes(
         # A fork would copy the threads' locks of the libraries that are loaded here.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(work, settings, audio_encoder, os.getpid()),
+        initargs=(work, preparer, audio_encoder, os.getpid()),
     ) as pool:
         futures = [pool.submit(_prepare_here, source) for source in sources]
         try:
@@ -223,11 +262,11 @@ def _in_processes(
             pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(work: WorkFolder, settings: Settings, audio_encoder: str, parent: int) -> None:
+def _start_worker(work: WorkFolder, preparer: Preparer, audio_encoder: str, parent: int) -> None:
     global _tools
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     encoder = get_audio_encoder(audio_encoder)
-    _tools = _Tools(work, settings, encoder, FaceFinder(num_threads=1))
+    _tools = _Tools(work, preparer, encoder, FaceFinder(num_threads=1))
 
 
 def _end_with(parent: int) -> None:
@@ -247,12 +286,10 @@ def _clips(work: WorkFolder, outcomes: Sequence[Outcome], split: str) -> Iterato
         yield from work.load_clips(outcome, split)
 
 
-def _write(out: Path, splits, metadata, **record: str) -> None:
+def _write_shards(out: Path, splits, metadata, **record: str) -> None:
     # TensorFlow: only here, not in every worker.
     from data_pipelines.builder import clip_type, write_encoded_clips
 
-    for left_behind in out.parent.glob(f".{out.name}-*.part"):
-        shutil.rmtree(left_behind)
     width = metadata["audio_encoder"]["width"]
     record_type = clip_type(metadata["resolution"], width, **record)
     write_encoded_clips(out, splits, metadata, record_type)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,6 +39,7 @@ Reason = Literal[
     "several_faces",
     "too_small",
     "out_of_sync",
+    "no_colour",
 ]
 
 
@@ -104,6 +105,52 @@ class VideoReading:
     num_frames: int
     shots: list[PreparedShot]
     left_out: list[tuple[int, Rejected]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What came of one source.
+
+    Attributes:
+      seconds: of video read.
+      clips: (split, clip) pairs; read once, so that memory holds one clip at a time.
+      shots: facts of each shot taken, see `work.Outcome`.
+      left_out: facts of each shot that was not.
+    """
+
+    seconds: float
+    clips: Iterator[tuple[str, PreparedClip]]
+    shots: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    left_out: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+def prepare_video(
+    source: SourceVideo, settings: Settings, *, finder: FaceFinder, encoder: AudioEncoder
+) -> Prepared:
+    """A video's clips, cropped to the face, one for each shot and piece.
+
+    Raises:
+      Rejected: the video, or every shot of it, cannot be used.
+    """
+    reading = read_shots(source, settings, finder=finder, encoder=encoder)
+    return Prepared(
+        seconds=reading.num_frames / FPS,
+        clips=crop_clips(source, reading, settings),
+        shots=[
+            {
+                "start": shot.start,
+                "frames": len(shot),
+                "held": shot.held,
+                "sync_ms": shot.sync.offset_ms,
+                "sync_confidence": shot.sync.confidence,
+            }
+            for shot in reading.shots
+        ],
+        left_out=[
+            {"start": start, "reason": rejection.reason, "message": str(rejection)}
+            for start, rejection in reading.left_out
+        ],
+    )
 
 
 def read_shots(

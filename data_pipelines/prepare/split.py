@@ -7,7 +7,8 @@ The rule of the split, so that a validation frame is never trained on:
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 from moditalker_jax.errors import InputError
@@ -16,6 +17,8 @@ from moditalker_jax.spec import FPS
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv")
 )
+
+PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
 
 HELD_OUT_SHARE = 10
 """One in this many, of videos or of frames."""
@@ -34,21 +37,34 @@ def list_videos(paths: Iterable[str | Path]) -> dict[str, Path]:
     Raises:
       InputError: a folder without videos, or no path at all.
     """
-    videos: dict[str, Path] = {}
+    return _list_files(paths, VIDEO_SUFFIXES, "video")
+
+
+def list_pictures(paths: Iterable[str | Path]) -> dict[str, Path]:
+    """As `list_videos`, of still pictures."""
+    return _list_files(paths, PICTURE_SUFFIXES, "picture")
+
+
+def _list_files(
+    paths: Iterable[str | Path], suffixes: frozenset[str], kind: str
+) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    known: set[Path] = set()
     for path in map(Path, paths):
         found = [path]
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
             if not found:
-                raise InputError(f"{path}: holds no video files; name another folder")
+                raise InputError(f"{path}: holds no {kind} files; name another folder")
         for file in found:
-            if file.resolve() in {known.resolve() for known in videos.values()}:
+            if file.resolve() in known:
                 continue
+            known.add(file.resolve())
             inside = file.relative_to(path) if path.is_dir() else Path(file.name)
-            videos[_unused(inside.with_suffix("").as_posix(), videos)] = file
-    if not videos:
-        raise InputError("no videos given; name files or folders")
-    return videos
+            files[_unused(inside.with_suffix("").as_posix(), files)] = file
+    if not files:
+        raise InputError(f"no {kind}s given; name files or folders")
+    return files
 
 
 def held_out_videos(names: Sequence[str]) -> frozenset[str]:
@@ -65,6 +81,6 @@ def held_out_tail(num_frames: int) -> int:
     return min(max(num_frames // HELD_OUT_SHARE, shortest), longest)
 
 
-def _unused(name: str, taken: Iterable[str]) -> str:
-    names = [name, *(f"{name}-{k}" for k in range(2, len(list(taken)) + 3))]
-    return next(candidate for candidate in names if candidate not in taken)
+def _unused(name: str, taken: Container[str]) -> str:
+    numbered = (f"{name}-{k}" for k in itertools.count(2))
+    return next(n for n in itertools.chain([name], numbered) if n not in taken)

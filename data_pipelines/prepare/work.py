@@ -133,13 +133,17 @@ class WorkFolder:
 
 
 def fingerprint(source: SourceVideo) -> str:
-    """Changes when the video's file, or what is taken of it, does."""
+    """Changes when one of the source's files, or what is taken of them, does."""
+    values = [getattr(source, field.name) for field in dataclasses.fields(source)]
+    return " ".join(_state(value) if isinstance(value, Path) else str(value) for value in values)
+
+
+def _state(path: Path) -> str:
     try:
-        status = source.path.stat()
-        file = f"{status.st_size} {status.st_mtime_ns}"
+        status = path.stat()
     except OSError:
-        file = "missing"
-    return f"{file} {source.split} {source.start} {source.stop} {source.crop}"
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _stem(video: str) -> str:

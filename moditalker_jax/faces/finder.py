@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moditalker_jax.faces.detector import FULL_RANGE, SHORT_RANGE, Detection, FaceDetector
-from moditalker_jax.faces.mapping import landmarks_from_mesh
+from moditalker_jax.faces.mapping import NUM_MESH_POINTS, landmarks_from_mesh
 from moditalker_jax.faces.mesh import FaceMesh, Roi, roi_from_detection, roi_from_mesh
 from moditalker_jax.landmarks import smooth_landmarks
 from moditalker_jax.spec import NUM_LANDMARKS
@@ -103,14 +103,16 @@ class FaceTracker:
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Landmarks (68, 3) float32 in a frame (H, W, 3) uint8 RGB, NaN where there is no face."""
+        return landmarks_from_mesh(self.mesh(frame))
+
+    def mesh(self, frame: np.ndarray) -> np.ndarray:
+        """The mesh (468, 3) float32 whose landmarks `__call__` returns."""
         finder = self._finder
         mesh = finder.present_mesh(frame, self._roi) if self._roi is not None else None
         if mesh is None:
             mesh = finder.largest_mesh(frame)
         self._roi = None if mesh is None else roi_from_mesh(mesh)
-        if mesh is None:
-            return np.full((NUM_LANDMARKS, 3), np.nan, np.float32)
-        return landmarks_from_mesh(mesh)
+        return np.full((NUM_MESH_POINTS, 3), np.nan, np.float32) if mesh is None else mesh
 
     def forget(self) -> None:
         """Searches the next frame anew: after a cut the face is elsewhere."""

@@ -30,12 +30,15 @@ class AxisProjection(nn.Module):
       depth: layers of the transformer.
       num_heads: heads of each attention; each is an eighth of the features wide.
       mlp_width: hidden width of its feed-forward.
+      mean_residual: the transformer's layers add to the mean along the axis in place of the first
+        position, see `TriPlaneAutoencoder`.
       dtype: of the computation.
     """
 
     depth: int
     num_heads: int
     mlp_width: int
+    mean_residual: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -45,11 +48,14 @@ class AxisProjection(nn.Module):
         unit = nn.initializers.normal(1.0)
         token = self.param("token", unit, (width,)).astype(x.dtype)
         positions = self.param("positions", unit, (length + 1, width)).astype(x.dtype)
+        axis = x
         x = jnp.concatenate([x, jnp.broadcast_to(token, (*batch, 1, width))], axis=-2)
         transformer = AxisTransformer(
             self.depth, self.num_heads, width // 8, self.mlp_width, self.dtype, name="transformer"
         )
         out = transformer(x + positions, first_only=not full)
+        if self.mean_residual:
+            out = out + (jnp.mean(axis, axis=-2, keepdims=True) - axis[..., :1, :])
         return out if full else out[..., 0, :]
 
 
@@ -68,6 +74,7 @@ class TriPlaneEncoder(nn.Module):
     projection_heads: int
     projection_mlp_width: int
     latent_channels: int
+    mean_residual: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -84,6 +91,7 @@ class TriPlaneEncoder(nn.Module):
             self.projection_depth,
             self.projection_heads,
             self.projection_mlp_width,
+            self.mean_residual,
             self.dtype,
             name=f"project_{name}",
         )
@@ -103,11 +111,12 @@ class TriPlaneDecoder(nn.Module):
     timesformer: Callable[..., nn.Module]
     patch_size: int
     width: int
+    linear_pixels: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, latents: TriPlane) -> Array:
-        """A (B, T, H, W, 3) video in (-1, 1)."""
+        """A (B, T, H, W, 3) video in (-1, 1); with `linear_pixels` it may go beyond."""
         x = self.timesformer(name="timesformer")(self.features(latents))  # (B, T, h, w, D)
         size = self.patch_size
         # A transposed convolution whose stride is its kernel: one linear layer for each patch,
@@ -117,7 +126,7 @@ class TriPlaneDecoder(nn.Module):
         video = rearrange(
             pixels.astype(jnp.float32), "b t h w (p q c) -> b t (h p) (w q) c", p=size, q=size
         )
-        return jnp.tanh((video + bias) / 2)  # 2 * sigmoid(x) - 1
+        return video + bias if self.linear_pixels else jnp.tanh((video + bias) / 2)
 
     @nn.compact
     def features(self, latents: TriPlane) -> Array:
@@ -155,6 +164,10 @@ class TriPlaneAutoencoder(nn.Module):
       latent_channels: channels of each plane.
       mismatched_frame_rotary: the release's positional encoding of frames, which is no rotation
         (see `timesformer.frame_angles`); needed for the authors' checkpoints.
+      mean_residual: each plane starts from the mean along the axis that it lacks, to which its
+        projection's layers add; the paper's starts from the first position. With few training
+        steps, most of what planes hold is this mean.
+      linear_pixels: pixels leave the decoder as they are, in place of `2 * sigmoid(x) - 1`.
       remat: recompute each TimeSformer block in the backward pass, to save memory.
       scan_layers: run the blocks of each TimeSformer by one scan, which compiles sooner.
       dtype: of the computation; norms, softmax, latents and pixels are float32.
@@ -173,6 +186,8 @@ class TriPlaneAutoencoder(nn.Module):
     projection_mlp_width: int = 512
     latent_channels: int = 4
     mismatched_frame_rotary: bool = False
+    mean_residual: bool = False
+    linear_pixels: bool = False
     remat: bool = False
     scan_layers: bool = False
     dtype: DTypeLike = jnp.float32
@@ -197,9 +212,12 @@ class TriPlaneAutoencoder(nn.Module):
             self.projection_heads,
             self.projection_mlp_width,
             self.latent_channels,
+            self.mean_residual,
             self.dtype,
         )
-        self.decoder = TriPlaneDecoder(timesformer, self.patch_size, self.width, self.dtype)
+        self.decoder = TriPlaneDecoder(
+            timesformer, self.patch_size, self.width, self.linear_pixels, self.dtype
+        )
 
     def encode(self, video: Array) -> TriPlane:
         """Latents of a video.
@@ -216,7 +234,7 @@ class TriPlaneAutoencoder(nn.Module):
         return self.encoder(video)
 
     def decode(self, latents: TriPlane) -> Array:
-        """Video (B, T, H, W, 3) in (-1, 1) of latents."""
+        """Video (B, T, H, W, 3) of latents, in (-1, 1) unless `linear_pixels`."""
         return self.decoder(latents)
 
     def __call__(self, video: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Batches for each stage, from shards through tf.data to numpy.
+"""Batches for each stage, from shards through tf.data or from arrays to numpy.
 
 With `run.py` and `encode_latents.py` the only files of this package that meet `data_pipelines`.
 """
@@ -9,9 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from data_pipelines.builder import held_out_split
-from data_pipelines.latents import latent_batches
-from data_pipelines.loader import atom_batches, clip_batches
+from data_pipelines.reading import atom_batches, clip_batches, held_out_split, latent_batches
 from data_pipelines.records import AUDIO
 from moditalker_jax.conditions import landmark_video, pose_video
 from moditalker_jax.config import StageConfig

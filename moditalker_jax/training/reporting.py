@@ -10,25 +10,36 @@ from typing import Any
 import jax
 import numpy as np
 from PIL import Image
-from tensorboardX import SummaryWriter
-from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
 from moditalker_jax.models.build import count_params
 from moditalker_jax.spec import FPS
 
+try:
+    from tensorboardX import SummaryWriter
+    from tensorboardX.proto.summary_pb2 import Summary
+except ImportError:  # Training needs no curves to be drawn.
+    SummaryWriter = None
+
 
 class Reporter:
-    """Writes to `workdir/tensorboard` and the terminal; silent but in the first process."""
+    """Writes to `workdir/tensorboard` and the terminal; silent but in the first process.
+
+    Where tensorboardX is not installed, to the terminal alone.
+    """
 
     def __init__(self, stage: str, workdir: Path):
         self._stage = stage
-        main_process = jax.process_index() == 0
-        self._writer = SummaryWriter(str(workdir / "tensorboard")) if main_process else None
+        self._is_main = jax.process_index() == 0
+        self._writer = None
+        if self._is_main and SummaryWriter is not None:
+            self._writer = SummaryWriter(str(workdir / "tensorboard"))
+        elif self._is_main:
+            self.line("tensorboardX is not installed: curves and pictures are left out")
 
     def line(self, text: str) -> None:
         """One line on the terminal."""
-        if self._writer is not None:
+        if self._is_main:
             tqdm.write(f"{self._stage}: {text}")
 
     def scalars(self, group: str, values: dict[str, float], step: int) -> None:
@@ -59,7 +70,7 @@ class Reporter:
             self._writer.close()
 
 
-def _animation(name: str, clip: np.ndarray) -> Summary:
+def _animation(name: str, clip: np.ndarray) -> Any:
     frames = [Image.fromarray(frame) for frame in clip]
     gif = io.BytesIO()
     duration = 1000 // FPS

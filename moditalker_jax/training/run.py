@@ -1,14 +1,16 @@
 """From a config to finished checkpoints: the entry point behind `train.py`."""
 
 import contextlib
+import itertools
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
-from data_pipelines.builder import load_metadata
+from data_pipelines.reading import load_metadata
 from data_pipelines.records import check_audio_encoder
 from moditalker_jax.checkpoint import TrainedStage, load_stage, set_newer_aside
 from moditalker_jax.config import (
@@ -21,7 +23,8 @@ from moditalker_jax.config import (
 )
 from moditalker_jax.encode_latents import encode_latents
 from moditalker_jax.errors import InputError
-from moditalker_jax.models.build import abstract_params
+from moditalker_jax.models.build import abstract_params, init_params
+from moditalker_jax.models.principal_components import linear_codec
 from moditalker_jax.training.batches import StageBatches, reads_audio
 from moditalker_jax.training.loop import train
 from moditalker_jax.training.processes import is_first, wait_for_all
@@ -30,6 +33,8 @@ from moditalker_jax.training.stages.base import Stage
 from moditalker_jax.training.stages.setup import build_stage
 from moditalker_jax.training.state import plan_training
 
+_FITTED_CLIPS = 256
+"""Whose patches an autoencoder's principal components are taken from."""
 _FIXED_ON_RESUME = ("stage", "diffusion", "frozen")
 
 
@@ -93,6 +98,7 @@ def run_stage(config: StageConfig, workdir: Path, *, profile: bool = False) -> d
     start = _start(config, metadata)
     latents = workdir.parent / config.data.latents
     batches = StageBatches(config, latents=latents)
+    starts_anew = start is None and not (workdir / "checkpoints").exists()
     encodes = config.stage == "mtov" and config.data.source == "latents" and not latents.exists()
     if not encodes:
         batches.check()
@@ -112,13 +118,16 @@ def run_stage(config: StageConfig, workdir: Path, *, profile: bool = False) -> d
                 )
             write_config(workdir, config, metadata)
         wait_for_all("workdir")
+        start_params = start and start.params
+        if starts_anew and config.initialization == "principal_components":
+            start_params = _principal_components(stage, config, batches)
         return train(
             stage,
             config,
             workdir,
             train_batches=batches.train,
             evaluation_batches=batches.evaluation,
-            start_params=start and start.params,
+            start_params=start_params,
             profile=profile,
         )
 
@@ -135,6 +144,18 @@ def _start(config: StageConfig, metadata: Mapping[str, Any]) -> TrainedStage | N
     if config.stage == "atom":
         check_audio_encoder(metadata, start.data["audio_encoder"], where=config.start_from)
     return start
+
+
+def _principal_components(stage: Stage, config: StageConfig, batches: StageBatches) -> Any:
+    """Parameters that code the first batches' patches linearly."""
+    count = -(-_FITTED_CLIPS // config.training.batch_size)
+    frames = [batch["video"][:, ::5] for batch in itertools.islice(batches.train(0), count)]
+    video = np.concatenate(frames).astype(np.float32) / 127.5 - 1.0
+    params = init_params(stage.model, jax.random.key(config.training.seed))
+    try:
+        return linear_codec(params, stage.model, video)
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"config.initialization='principal_components': {error}") from error
 
 
 def _check_space(

@@ -1,0 +1,1 @@
+"""Data sets as plain arrays: for training where TensorFlow is not installed."""

@@ -1,0 +1,1 @@
+"""What a checkpoint makes of people that its training never saw."""
