@@ -19,6 +19,7 @@ from configs.common import choose
 def _from(base: dict) -> dict:
     base["stage"] = "landmark_autoencoder"
     base["frozen"] = ("decoder",)
+    base["initialization"] = "random"
     return base
 
 

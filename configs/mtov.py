@@ -58,7 +58,7 @@ def demo() -> dict:
     """16x16 planes, for 2 CPU cores."""
     config = paper()
     config["model"] |= {
-        "out_channels": 8,
+        "out_channels": 16,
         "base_channels": 64,
         "channel_multipliers": (1, 2, 2),
         "num_res_blocks": 1,

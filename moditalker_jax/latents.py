@@ -11,7 +11,6 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-from einops import repeat
 
 from moditalker_jax.checkpoint import load_stage
 from moditalker_jax.models.autoencoder import TriPlaneAutoencoder
@@ -55,6 +54,12 @@ class ClipEncoder:
             {"params": params["autoencoder"]}, to_unit_range(video), method="encode"
         )
 
+    def encode_still(self, params: Mapping[str, Any], frame: jax.Array) -> TriPlane:
+        """Latents of clips that repeat one uint8 frame (B, H, W, 3), by the RGB encoder."""
+        return self.autoencoder.apply(
+            {"params": params["autoencoder"]}, to_unit_range(frame), method="encode_still"
+        )
+
     def encode_landmarks(self, params: Mapping[str, Any], landmark_video: jax.Array) -> TriPlane:
         """Latents of uint8 (B, T, H, W, 3) landmark videos by the landmark encoder."""
         return self.landmark_autoencoder.apply(
@@ -68,20 +73,19 @@ class ClipEncoder:
 
         Args:
           params: of both autoencoders.
-          batch: landmark_video and pose_video (B, T, H, W, 3), reference (B, H, W, 3), which is
-            repeated over time, and, unless the clip is still to be made, video (B, T, H, W, 3).
+          batch: landmark_video and pose_video (B, T, H, W, 3), reference (B, H, W, 3), which stands
+            still, and, unless the clip is still to be made, video (B, T, H, W, 3).
         """
-        pose = batch["pose_video"]
-        reference = repeat(batch["reference"], "b h w c -> b t h w c", t=pose.shape[1])
-        rgb = [pose, reference] + ([batch["video"]] if "video" in batch else [])
-        # One pass of the RGB encoder over all of them as one batch.
+        rgb = [batch["pose_video"]] + ([batch["video"]] if "video" in batch else [])
+        # One pass of the RGB encoder over both as one batch.
         encoded = self.encode_rgb(params, jnp.concatenate(rgb))
-        pose, reference, *video = (
+        pose, *video = (
             TriPlane(*planes)
             for planes in zip(
                 *(jnp.split(plane, len(rgb)) for plane in jax.tree.leaves(encoded)), strict=True
             )
         )
+        reference = self.encode_still(params, batch["reference"])
         landmark = self.encode_landmarks(params, batch["landmark_video"])
         return Latents(video[0] if video else None, landmark, pose, reference)
 

@@ -64,10 +64,12 @@ class TriPlaneEncoder(nn.Module):
 
     Attributes:
       timesformer: makes the TimeSformer, given its name.
+      num_frames: that a clip of one frame stands for.
       others: see `TriPlaneAutoencoder`.
     """
 
     timesformer: Callable[..., nn.Module]
+    num_frames: int
     patch_size: int
     width: int
     projection_depth: int
@@ -79,11 +81,14 @@ class TriPlaneEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, video: Array) -> TriPlane:
-        """Latents in (-1, 1) of a (B, T, H, W, 3) video in [-1, 1]."""
+        """Latents in (-1, 1) of a (B, T, H, W, 3) video in [-1, 1]; T = 1 is a still clip."""
         size = self.patch_size
         patches = rearrange(video, "b t (h p) (w q) c -> b t h w (p q c)", p=size, q=size)
         x = nn.Dense(self.width, dtype=self.dtype, name="patches")(patches)  # (B, T, h, w, D)
         x = self.timesformer(name="timesformer")(x)  # (B, T, h, w, D)
+        if x.shape[1] == 1:
+            # Attention over equal frames returns what it finds in one: values carry no position.
+            x = jnp.repeat(x, self.num_frames, axis=1)
         return TriPlane(**{name: self._plane(x, name) for name in _REMOVED_AXES})
 
     def _plane(self, x: Array, name: str) -> Array:
@@ -206,6 +211,7 @@ class TriPlaneAutoencoder(nn.Module):
         )
         self.encoder = TriPlaneEncoder(
             timesformer,
+            self.num_frames,
             self.patch_size,
             self.width,
             self.projection_depth,
@@ -232,6 +238,20 @@ class TriPlaneAutoencoder(nn.Module):
         if video.shape[1:] != expected:
             raise ValueError(f"video of {video.shape[1:]}, but the autoencoder takes {expected}")
         return self.encoder(video)
+
+    def encode_still(self, frame: Array) -> TriPlane:
+        """Latents of a clip that repeats one frame, as `encode` has them, for a ninth of its work.
+
+        Args:
+          frame: (B, resolution, resolution, 3) in [-1, 1].
+
+        Raises:
+          ValueError: the frame has another size.
+        """
+        expected = (self.resolution, self.resolution, 3)
+        if frame.shape[1:] != expected:
+            raise ValueError(f"frame of {frame.shape[1:]}, but the autoencoder takes {expected}")
+        return self.encoder(frame[:, None])
 
     def decode(self, latents: TriPlane) -> Array:
         """Video (B, T, H, W, 3) of latents, in (-1, 1) unless `linear_pixels`."""

@@ -62,7 +62,7 @@ class Evaluation:
         self.report.scalars("evaluation", means, step)
         told = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
         self.report.line(f"step {step}: {told}")
-        if jax.process_count() == 1 and shown is not None:
+        if jax.process_count() == 1 and shown is not None and self.report.shows_pictures:
             self.report.pictures(self.stage.pictures(params, self.constants, shown, self.key), step)
         return means
 

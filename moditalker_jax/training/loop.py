@@ -46,7 +46,7 @@ def train(
       profile: write a trace of some steps to `profile/`.
 
     Returns:
-      The last evaluation's metrics.
+      The last evaluation's metrics, and the newest "seconds_per_step".
 
     Raises:
       InputError: the checkpoint is damaged, the batch does not divide by the devices, or too many
@@ -122,4 +122,4 @@ def train(
                 steps.restart_clock()
             if preempted and not last:
                 raise Preempted(f"{workdir}: SIGTERM; saved at step {done}")
-    return metrics
+    return metrics | {"seconds_per_step": steps.seconds_per_step}

@@ -37,6 +37,11 @@ class Reporter:
         elif self._is_main:
             self.line("tensorboardX is not installed: curves and pictures are left out")
 
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether pictures that are reported will be seen."""
+        return self._writer is not None
+
     def line(self, text: str) -> None:
         """One line on the terminal."""
         if self._is_main:

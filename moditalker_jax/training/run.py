@@ -88,7 +88,7 @@ def run_stage(config: StageConfig, workdir: Path, *, profile: bool = False) -> d
     MToV on cached latents writes them first if they are missing.
 
     Returns:
-      The last evaluation's metrics.
+      The last evaluation's metrics, and "seconds_per_step".
     """
     directory = Path(config.data.directory)
     metadata = load_metadata(directory)

@@ -15,13 +15,18 @@ from moditalker_jax.training.reporting import Reporter, memory_in_use
 
 
 class StepLog:
-    """Metrics of the steps since the last look at them; until then they stay on the device."""
+    """Metrics of the steps since the last look at them; until then they stay on the device.
+
+    Attributes:
+      seconds_per_step: of the newest report; NaN before it.
+    """
 
     def __init__(self, config: StageConfig, report: Reporter, checkpointer: Checkpointer):
         self._config, self._report, self._checkpointer = config, report, checkpointer
         self._pending: list[tuple[int, dict[str, jax.Array], np.ndarray]] = []
         self._newest: dict[str, float] = {}
         self._skipped = 0
+        self.seconds_per_step = float("nan")
         self._learning_rate = learning_rate_schedule(config.optimizer, config.training.num_steps)
         self.restart_clock()
 
@@ -78,7 +83,7 @@ class StepLog:
         scalars["memory_gib"] = memory_in_use() / 2**30
         if self._steps:
             scalars["data_wait_share"] = self._waited / elapsed
-            scalars["seconds_per_step"] = elapsed / self._steps
+            scalars["seconds_per_step"] = self.seconds_per_step = elapsed / self._steps
             batch_size = self._config.training.batch_size
             scalars["examples_per_second"] = batch_size * self._steps / elapsed
         self._report.scalars("train", scalars, step)
