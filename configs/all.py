@@ -18,7 +18,8 @@ def get_config(variant: str = "paper"):
             "stages": {
                 "autoencoder": autoencoder.get_config(variant),
                 "landmark_autoencoder": landmark_autoencoder.get_config(variant),
-                "atom": atom.get_config(variant),
+                # The demo's people are strangers.
+                "atom": atom.get_config("strangers" if variant == "demo" else variant),
                 "mtov": mtov.get_config(variant),
             }
         }

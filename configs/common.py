@@ -22,8 +22,8 @@ def choose(variants: dict, variant: str) -> ConfigDict:
 
 
 def data(variant: str) -> dict:
-    """Shards to train on: HDTF-like videos that `data_pipelines.prepare` cut, or synthetic ones."""
-    return {"directory": "data/prepared" if variant == "paper" else "data/synthetic"}
+    """Clips to train on: HDTF-like videos that `data_pipelines.prepare` cut, or puppets."""
+    return {"directory": "data/prepared" if variant == "paper" else "data/puppets"}
 
 
 def choose_row(get_config: Callable, rows: dict, variant: str) -> ConfigDict:

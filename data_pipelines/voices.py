@@ -4,8 +4,9 @@
 
 Each recording is said again in voices whose pitch, formants and rate are changed together, as
 between a child and a large man, through another equaliser, room and noise; its landmarks keep step.
-Recordings of one voice are joined to takes of up to 28 s: Whisper hears 30 s at a time, whether
-they are full or not. The new data set holds motion and audio features alone.
+With --faces they move the mean faces of another data set, so that what a face looks like says
+nothing of how it moves. Recordings of one voice are joined to takes of up to 28 s: Whisper hears
+30 s at a time, whether they are full or not. The new data set holds motion and sound alone.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from scipy.signal import fftconvolve
 from tqdm import tqdm
 
 from data_pipelines.builder import load_metadata, read_clips, split_sizes, write_dataset
+from data_pipelines.folds import read_speech_clips
 from data_pipelines.records import SAMPLES_PER_FRAME, PreparedClip, pcm16
 from moditalker_jax.audio_features import AudioEncoder, encoder_metadata, get_audio_encoder
 from moditalker_jax.errors import InputError, command
@@ -104,8 +106,19 @@ def takes(
     encoder: AudioEncoder,
     rng: np.random.Generator,
     name: str,
+    *,
+    faces: np.ndarray | None = None,
 ) -> Iterator[PreparedClip]:
-    """Joined recordings, one after the other in an order drawn anew, each take in one voice."""
+    """Joined recordings, one after the other in an order drawn anew, each take in one voice.
+
+    Args:
+      clips: the recordings.
+      voices: that the takes have in turn.
+      encoder: of the audio features.
+      rng: of the order, of rooms and noise, and of faces.
+      name: that the takes' names begin with.
+      faces: (F, 68, 3) frontal mean landmarks of other people; each take wears one of them.
+    """
     order = rng.permutation(len(clips))
     position, number = 0, 0
     while position < len(order):
@@ -122,6 +135,8 @@ def takes(
             motions.append(stretch(clip.frontal_landmarks, length))
             frames, position = frames + length, position + 1
         audio, motion = np.concatenate(sounds), np.concatenate(motions)
+        if faces is not None:
+            motion += faces[rng.integers(len(faces))] - motion.mean(axis=0)
         yield PreparedClip(
             name=f"{name}-{number:05d}",
             speaker=clip.speaker,
@@ -134,29 +149,39 @@ def takes(
         number += 1
 
 
+def mean_faces(directory: Path) -> np.ndarray:
+    """(F, 68, 3) the mean frontal landmarks of each clip of a data set."""
+    return np.stack([c.frontal_landmarks.mean(axis=0) for c in read_speech_clips(directory)])
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
     encoder = get_audio_encoder(options.audio_encoder)
+    faces = None if options.faces is None else mean_faces(options.faces)
     metadata = load_metadata(options.data)
     sizes = split_sizes(options.data)
 
     def made(split: str) -> Iterator[PreparedClip]:
         rng = np.random.default_rng([options.seed, len(split)])
-        clips = [clip for clip in read_clips(options.data, split) if len(clip.audio)]
+        clips = [
+            dataclasses.replace(clip, frames=clip.frames[:0], landmarks=clip.landmarks[:0])
+            for clip in read_clips(options.data, split)
+            if len(clip.audio)
+        ]
         if not clips:
             raise InputError(f"{options.data}: split {split!r} has no sound; prepare it with sound")
-        clips = [
-            dataclasses.replace(c, frames=c.frames[:0], landmarks=c.landmarks[:0]) for c in clips
-        ]
         seconds = sum(map(len, clips)) / FPS
         rounds = options.voices if split == "train" else 1
         with tqdm(total=round(seconds * rounds), desc=split, unit="s") as bar:
             for round_number in range(rounds):
+                worn = faces if split == "train" else None
                 own = split != "train" or round_number == 0
                 voices = [Voice()] if own else [Voice.random(rng) for _ in range(len(clips))]
-                for take in takes(clips, voices, encoder, rng, f"{split}{round_number}"):
+                for take in takes(
+                    clips, voices, encoder, rng, f"{split}{round_number}", faces=worn
+                ):
                     yield take
                     bar.update(round(len(take) / FPS))
 
@@ -182,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         default=4,
         help="how often everything is said, the own voice once",
     )
+    parser.add_argument("--faces", type=Path, help="data set whose faces speak in training")
     parser.add_argument("--audio-encoder", default="whisper-tiny.en", help="of the audio features")
     parser.add_argument("--seed", type=int, default=0, help="other voices")
     return parser

@@ -47,7 +47,7 @@ def test_flags_can_override_what_a_config_leaves_at_its_default(stage):
 
 
 def test_unknown_variant_is_named():
-    with pytest.raises(ValueError, match="paper, demo, finetune, small_data, tiny"):
+    with pytest.raises(ValueError, match="paper, demo, small_data, strangers, finetune, tiny"):
         load("atom", "huge")
 
 

@@ -24,6 +24,29 @@ def _motion(latents: TriPlane) -> tuple[jax.Array, jax.Array]:
     return tuple(p - jnp.mean(p, axis=1, keepdims=True) for p in (latents.yt, latents.xt))
 
 
+def channel_weights(decoder: Any, power: float) -> TriPlane:
+    """How much each channel of each plane counts: by how much it can change pixels.
+
+    Args:
+      decoder: parameters of a `TriPlaneDecoder`.
+      power: of each channel's gain, the norm of what the decoder's linear path makes of it; 0
+        counts all channels alike.
+
+    Returns:
+      Planes (C,), 1 in the mean.
+    """
+    to_pixels = decoder["pixels"]["kernel"]
+    gains = TriPlane(
+        **{
+            plane: jnp.linalg.norm(decoder[f"features_{plane}"]["kernel"] @ to_pixels, axis=-1)
+            for plane in ("xy", "yt", "xt")
+        }
+    )
+    weights = jax.tree.map(lambda gain: gain**power, gains)
+    mean = jnp.mean(jnp.stack(jax.tree.leaves(weights)))
+    return jax.tree.map(lambda weight: weight / mean, weights)
+
+
 @dataclasses.dataclass(frozen=True)
 class MToVStage:
     """Diffusion of a clip's latents, given those of its landmarks, pose and identity frames.
@@ -62,6 +85,8 @@ class MToVStage:
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Distance of latents, and `motion` times that of the time planes from their means.
 
+        With `channel_gain` the channels are weighted, see `channel_weights`.
+
         `batch`: cached latents, or a raw clip with its conditions' videos; audio_features
         (B, 2T, A) too where the network reads them.
         """
@@ -88,6 +113,12 @@ class MToVStage:
         target = prediction_target(
             schedule, x0, timesteps, epsilon, prediction_type=self.diffusion.prediction_type
         )
+        if power := self.loss_config.channel_gain:
+            weights = channel_weights(constants["autoencoder"]["decoder"], power)
+            prediction, target = (
+                jax.tree.map(lambda plane, weight: plane * jnp.sqrt(weight), planes, weights)
+                for planes in (prediction, target)
+            )
         distance = functools.partial(diffusion_loss, distance=self.loss_config.diffusion)
         latent_distance = distance(prediction, target)
         motion = distance(_motion(prediction), _motion(target))
