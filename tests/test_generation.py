@@ -7,7 +7,7 @@ import pytest
 
 import moditalker_jax
 from moditalker_jax.errors import InputError
-from moditalker_jax.generation.blending import blend, face_mask
+from moditalker_jax.generation.blending import blend, edge_colours, face_mask
 from moditalker_jax.generation.reference import Reference
 from moditalker_jax.landmark_backends import bfm_backend
 from moditalker_jax.landmarks import MEAN_FACE
@@ -117,13 +117,30 @@ def test_a_video_is_played_to_and_fro_and_a_photo_stands(reference):
 def test_blending_keeps_the_frame_outside_the_face():
     landmarks = face_in_frame(1)
     reference = np.full((1, 64, 64, 3), 200, np.uint8)
-    made = blend(np.full((1, 64, 64, 3), -1.0), reference, landmarks, landmarks)
+    generated = np.full((1, 64, 64, 3), 150 / 127.5 - 1.0)
+    row, column = (landmarks[0, 62, 1::-1] * 64).astype(int)
+    generated[0, row, column] = -1.0
+    made = blend(generated, reference, landmarks, landmarks)
     mask = face_mask(landmarks[0], 64)
     assert (made[0][mask == 0] == 200).all()
-    mouth = (landmarks[0, 62, :2] * 64).astype(int)
-    assert (made[0, mouth[1], mouth[0]] == 0).all()
     assert (mask == 0).any()
     assert 0 < mask[(mask > 0) & (mask < 1)].mean() < 1
+    # Skin takes the colour around the mask, and what is darker than it stays as much darker.
+    assert abs(int(made[0, row, column, 0]) - 50) <= 2
+    skin = np.delete(made[0][mask > 0.9].ravel(), np.flatnonzero(made[0][mask > 0.9] < 100))
+    assert (abs(skin.astype(int) - 200) <= 2).all()
+
+
+def test_colours_at_the_edge_are_carried_inwards_smoothly():
+    rng = np.random.default_rng(0)
+    masks = np.repeat(face_mask(face_in_frame(1)[0], 64)[None, ..., None], 3, axis=0)
+    reference = rng.integers(90, 110, (3, 64, 64, 3)).astype(np.uint8)
+    tint = np.array([30.0, -10.0, 5.0])
+    added = edge_colours(reference - tint, reference, masks)
+    np.testing.assert_allclose(added, np.broadcast_to(tint, added.shape), atol=0.5)
+    shade = np.linspace(-20, 20, 64)[None, None, :, None]
+    carried = edge_colours(reference - shade, reference, masks)[..., 0]
+    assert np.abs(np.diff(carried, axis=1)).max() < 1.5 and np.ptp(carried[32]) > 10
 
 
 def test_result_shows_itself_in_a_notebook(video):

@@ -14,6 +14,8 @@ MASK_MARGIN = 0.03
 """The mask reaches this far beyond its outline, in units of the frame's width."""
 FEATHER = 0.02
 """Standard deviation of the Gaussian blur of its edge, in the same units."""
+COLOUR_REACH = 0.12
+"""How far inwards the colours at the mask's edge are carried, in the same units."""
 
 
 def face_mask(landmarks: np.ndarray, resolution: int) -> np.ndarray:
@@ -45,7 +47,8 @@ def blend(
     """Generated lower faces in their reference frames.
 
     The mask covers the jaw of both, so that an open mouth is not cut and the reference's own chin
-    does not stand out beneath a closed one.
+    does not stand out beneath a closed one. The generated part takes the colours of the frame
+    around it, see `edge_colours`.
 
     Args:
       generated: (T, H, W, 3) in [-1, 1].
@@ -63,5 +66,30 @@ def blend(
         ]
     )[..., None]
     pixels = (generated + 1.0) * 127.5
+    pixels = pixels + edge_colours(pixels, reference_frames, masks)
     blended = masks * pixels + (1.0 - masks) * reference_frames
     return np.clip(np.round(blended), 0, 255).astype(np.uint8)
+
+
+def edge_colours(pixels: np.ndarray, reference_frames: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """By how much the reference's colours differ from the generated ones where the mask ends.
+
+    Measured in the mask's soft edge, where both show the same skin, averaged over the frames given
+    and carried smoothly inwards.
+
+    Args:
+      pixels: (T, H, W, 3) generated, in [0, 255].
+      reference_frames: uint8 (T, H, W, 3).
+      masks: (T, H, W, 1) in [0, 1].
+
+    Returns:
+      (H, W, 3) float32 to be added.
+    """
+    weights = (4.0 * masks * (1.0 - masks)).astype(np.float32)  # 1 in the middle of the edge
+    difference = (weights * (reference_frames - pixels)).mean(axis=0)
+    sigma = COLOUR_REACH * pixels.shape[1]
+    # A trace of the whole edge, so that the middle of a large mask is not left without a colour.
+    weight = weights.mean(axis=0)
+    spread = cv2.GaussianBlur(np.concatenate([difference, weight], axis=-1), (0, 0), sigma)
+    total = np.concatenate([difference, weight], axis=-1).mean(axis=(0, 1)) * 0.02
+    return (spread + total)[..., :3] / np.maximum((spread + total)[..., 3:], 1e-6)
