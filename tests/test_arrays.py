@@ -13,7 +13,9 @@ from data_pipelines.arrays.__main__ import main
 from data_pipelines.arrays.store import ArraySet, is_arrays, write_arrays
 from data_pipelines.builder import write_dataset
 from data_pipelines.records import LATENT_NAMES, latent_metadata
+from moditalker_jax.config import STAGES
 from moditalker_jax.errors import InputError
+from moditalker_jax.training.timed import PROBED_STEPS
 from tests.clips import MEAN_FACE, MOTION_SCALE, make_clip, make_metadata
 
 WINDOW = 12
@@ -158,32 +160,26 @@ class Hiding:
 
 sys.meta_path[:] = map(Hiding, sys.meta_path)
 
-import json
-from pathlib import Path
-from configs import all as stages
-from moditalker_jax.training.run import run
+from moditalker_jax.training.timed import main
 
-data, workdir = sys.argv[1:]
-values = json.loads(Path(workdir, "values.json").read_text())
-config = stages.get_config("tiny")
-for name, stage in config["stages"].items():
-    for section, changes in values.items():
-        stage[section].update({k: v for k, v in changes.items() if k in stage[section]})
-run(config, Path(workdir), directory=data)
+status = main(sys.argv[1:])
 assert not {name.split(".")[0] for name in sys.modules} & BLOCKED
 '''
 
 
-def test_all_stages_train_without_tensorflow(both, tmp_path):
-    values = {"training": {"num_steps": 2, "evaluate_every": 2, "evaluation_batches": 1}}
-    (tmp_path / "values.json").write_text(json.dumps(values))
+def test_all_stages_train_in_given_minutes_without_tensorflow(both, tmp_path):
+    workdir = tmp_path / "run"
+    flags = {"--data": both[1], "--workdir": workdir, "--minutes": 0.01, "--variant": "tiny"}
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TENSORFLOW, str(both[1]), str(tmp_path)],
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, *map(str, itertools.chain(*flags.items()))],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert is_arrays(tmp_path / "latents")
-    for stage in ("autoencoder", "landmark_autoencoder", "atom", "mtov"):
-        assert f"{stage}: step 2: loss" in done.stdout + done.stderr
-        assert (tmp_path / stage / "checkpoints" / "2").exists()
+    assert is_arrays(workdir / "latents")
+    facts = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [name for fact in facts for name in fact] == list(STAGES)
+    for fact in facts:
+        (values,) = fact.values()
+        assert values["steps"] == PROBED_STEPS and np.isfinite(values["loss"])
+    assert set(STAGES) <= {path.name for path in (workdir / "exported").iterdir()}

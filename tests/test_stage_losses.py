@@ -17,7 +17,7 @@ from moditalker_jax.training.stages.autoencoder import (
     AutoencoderStage,
     mouth_mask,
 )
-from moditalker_jax.training.stages.mtov import MToVStage
+from moditalker_jax.training.stages.mtov import MToVStage, channel_weights
 
 AUTOENCODER = TriPlaneAutoencoder(
     resolution=16,
@@ -184,3 +184,15 @@ def test_mtov_motion_is_the_error_of_the_time_planes_around_their_mean():
     time_planes = tokens[:, 4:].reshape(3, 2, 4, 2, 2)  # (B, plane, T, side, C)
     moving = time_planes - time_planes.mean(axis=2, keepdims=True)
     np.testing.assert_allclose(losses[1] - losses[0], 5.0 * np.square(moving).mean(), rtol=1e-4)
+
+
+def test_channels_count_by_what_they_do_to_pixels(params):
+    decoder = jax.tree.map(np.asarray, params["decoder"])
+    weights = channel_weights(decoder, 1.0)
+    flat = np.concatenate([np.asarray(plane) for plane in jax.tree.leaves(weights)])
+    assert flat.shape == (6,) and abs(flat.mean() - 1) < 1e-5
+    gain = np.linalg.norm(decoder["features_xt"]["kernel"] @ decoder["pixels"]["kernel"], axis=1)
+    np.testing.assert_allclose(flat[4:] / flat[4], gain / gain[0], rtol=1e-5)
+    squared = channel_weights(decoder, 2.0)
+    np.testing.assert_allclose(squared.xt[1] / squared.xt[0], (gain[1] / gain[0]) ** 2, rtol=1e-5)
+    assert all((plane == 1).all() for plane in jax.tree.leaves(channel_weights(decoder, 0.0)))

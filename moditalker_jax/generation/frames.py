@@ -56,6 +56,11 @@ class FrameGenerator:
         """Side of the frames in pixels."""
         return self.autoencoder.model.resolution
 
+    @property
+    def clip_frames(self) -> int:
+        """Frames of a clip."""
+        return self.autoencoder.model.num_frames
+
     def __call__(
         self,
         landmarks: np.ndarray,
@@ -83,7 +88,7 @@ class FrameGenerator:
           uint8 (T, H, W, 3).
         """
         num_frames = len(landmarks)
-        clip_frames = self.autoencoder.model.num_frames
+        clip_frames = self.clip_frames
         num_clips = -(-num_frames // clip_frames)
         identity = reference_frames[0]
         clips = []
@@ -110,14 +115,16 @@ class FrameGenerator:
 
         The frames after the last whole clip are reconstructed within a clip that ends with them.
         """
-        size = self.autoencoder.model.num_frames
-        last = max(0, len(frames) - size)
+        size, length = self.clip_frames, len(frames)
+        # A short video is filled up with its last frame.
+        frames = frames[np.minimum(np.arange(max(length, size)), length - 1)]
+        last = len(frames) - size
         made = np.zeros_like(frames)
         for start in [*range(0, last, size), last]:
             clip = jnp.asarray(frames[start : start + size])[None]
             video = np.asarray(self._reconstruct(self._params, clip)[0])
             made[start : start + size] = np.clip(np.round((video + 1.0) * 127.5), 0, 255)
-        return made
+        return made[:length]
 
     def _generate(
         self, landmarks, frames, frame_landmarks, identity, audio_features, key

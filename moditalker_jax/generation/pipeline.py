@@ -17,6 +17,7 @@ from moditalker_jax.config import STAGES
 from moditalker_jax.errors import InputError
 from moditalker_jax.faces.finder import FaceFinder
 from moditalker_jax.generation.blending import blend
+from moditalker_jax.generation.detail import restore_detail
 from moditalker_jax.generation.frames import FrameGenerator
 from moditalker_jax.generation.motion import MotionGenerator
 from moditalker_jax.generation.reference import Reference, read_landmarks, read_reference
@@ -98,6 +99,7 @@ class MoDiTalker:
             )
         features = self.encoder(waveform)
         num_frames = len(features) // 2
+        photo = len(identity.frames) == 1
         identity = identity.played_for(num_frames)
         motion_key, frames_key = jax.random.split(jax.random.key(seed))
 
@@ -110,11 +112,12 @@ class MoDiTalker:
         )
         landmarks = align_to_poses(frontal, poses, identity.landmarks).astype(np.float32)
 
+        reconstructed = self._reconstruct(identity.frames, still=photo)
+
         def finish(generated: np.ndarray, start: int) -> np.ndarray:
             clip = slice(start, start + len(generated))
-            return blend(
-                generated, identity.frames[clip], landmarks[clip], identity.landmarks[clip]
-            )
+            theirs = identity.frames[clip], landmarks[clip], identity.landmarks[clip]
+            return blend(restore_detail(generated, reconstructed[clip], *theirs), *theirs)
 
         frames = self.frames(
             landmarks,
@@ -126,6 +129,14 @@ class MoDiTalker:
             on_clip=lambda done, total: on_progress("frames", done, total),
         )
         return TalkingVideo(frames, fit_to_frames(waveform, num_frames), frontal, landmarks)
+
+    def _reconstruct(self, frames: np.ndarray, *, still: bool) -> np.ndarray:
+        """The frames (T, H, W, 3) through the autoencoder and back; of still ones, one clip."""
+        if not still:
+            return self.frames.reconstruct(frames)
+        clip = np.resize(frames[:1], (self.frames.clip_frames, *frames.shape[1:]))
+        # Frames of a still clip differ by less than a level.
+        return np.resize(self.frames.reconstruct(clip)[:1], frames.shape)
 
     def _supplied(self, landmarks: str | Path | None) -> np.ndarray | None:
         backend = self.motion.backend
