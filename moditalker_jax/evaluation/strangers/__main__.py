@@ -37,6 +37,8 @@ from moditalker_jax.spec import MOUTH
 
 PARTS = ("autoencoder", "atom", "mtov")
 _DEMO = Path(__file__).parents[2] / "demo" / "checkpoint"
+RIDGE_FRAMES = 12_000
+"""Eight minutes: more of one speaker changes little, and takes gigabytes."""
 _SOUNDS = frozenset((".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac"))
 Rows = dict[str, figures.Figures]
 
@@ -180,7 +182,13 @@ def _late(path: Path | None) -> dict[str, float]:
 
 
 def _ridge(data: Path | None) -> RidgeMouth | None:
-    return None if data is None else RidgeMouth.fit(read_speech_clips(data))
+    """Fitted on clips drawn at random, as many as have about `RIDGE_FRAMES` frames."""
+    if data is None:
+        return None
+    clips = read_speech_clips(data)
+    order = np.random.default_rng(0).permutation(len(clips))
+    frames = np.cumsum([len(clips[k].frontal_landmarks) for k in order])
+    return RidgeMouth.fit([clips[k] for k in order[: np.searchsorted(frames, RIDGE_FRAMES) + 1]])
 
 
 def _sounds(paths: Sequence[Path] | None) -> list[Path]:

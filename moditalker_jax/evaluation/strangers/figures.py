@@ -6,6 +6,7 @@ import dataclasses
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from moditalker_jax.evaluation.found_faces import found_again, seen_landmarks
@@ -18,10 +19,8 @@ from moditalker_jax.generation.talking_video import TalkingVideo
 from moditalker_jax.landmarks import fill_missing_landmarks, frontalize, mouth_opening
 from moditalker_jax.metrics.landmarks import mouth_correlation, still_mouth_ratio
 from moditalker_jax.metrics.lpips import lpips
-from moditalker_jax.spec import MOUTH
+from moditalker_jax.training.stages.autoencoder import mouth_mask
 
-MOUTH_MARGIN = 0.25
-"""Around the mouth's landmarks, in widths of the mouth."""
 RECONSTRUCTED_FRAMES = 32
 SAMPLES = 8
 LPIPS_SIDE = 64
@@ -43,7 +42,8 @@ def reconstruct(reference: Reference, generator: FrameGenerator) -> Reconstructi
     """The first `RECONSTRUCTED_FRAMES` frames of a recording, and how near they come."""
     frames = reference.frames[:RECONSTRUCTED_FRAMES]
     made = generator.reconstruct(frames)
-    boxes = mouth_boxes(reference.landmarks[: len(frames)], frames.shape[1])
+    landmarks = jnp.asarray(reference.landmarks[None, : len(frames)])
+    boxes = np.asarray(mouth_mask(landmarks, frames.shape[1]))[0, ..., 0] > 0
     figures = {"psnr": psnr(made, frames), "mouth_psnr": psnr(made, frames, boxes)}
     return Reconstruction(frames, made, figures)
 
@@ -118,21 +118,6 @@ def psnr(made: np.ndarray, truth: np.ndarray, masks: np.ndarray | None = None) -
         masks = np.ones(errors.shape, bool)
     means = np.array([e[m].mean() for e, m in zip(errors, masks, strict=True) if m.any()])
     return float(np.mean(10 * np.log10(255.0**2 / np.maximum(means, 1e-9))))
-
-
-def mouth_boxes(landmarks: np.ndarray, side: int) -> np.ndarray:
-    """bool (T, side, side): the box around each frame's mouth.
-
-    Args:
-      landmarks: (T, 68, 3) in units of the frame's width.
-      side: of the frames in pixels.
-    """
-    mouth = landmarks[:, list(MOUTH), :2]
-    low, high = mouth.min(axis=1), mouth.max(axis=1)
-    margin = MOUTH_MARGIN * (high[:, :1] - low[:, :1])
-    centres = (np.arange(side) + 0.5) / side
-    inside = (centres >= (low - margin)[..., None]) & (centres <= (high + margin)[..., None])
-    return inside[:, 1, :, None] & inside[:, 0, None, :]
 
 
 def lower_face_box(landmarks: np.ndarray, side: int) -> tuple[int, int, int, int]:
