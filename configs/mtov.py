@@ -64,6 +64,7 @@ def demo() -> dict:
         "num_res_blocks": 1,
         "attention_downsampling": (2, 4),
         "num_heads": 2,
+        "reference_residual": True,
     }
     config["data"] = data("demo") | {"latent_stride": 59}
     config["loss"] = {"motion": 10.0, "channel_gain": 1.0}

@@ -79,7 +79,7 @@ def test_motion_windows_are_chained(pipeline):
     np.testing.assert_allclose(alone, landmarks[:frames], atol=1e-6)
 
 
-def test_identity_of_a_clip_is_the_last_finished_frame(pipeline, reference):
+def test_identity_of_a_clip_is_its_first_reference_frame(pipeline, reference):
     played = reference.played_for(40)
     identities = []
     generate = pipeline.frames._generate
@@ -101,8 +101,10 @@ def test_identity_of_a_clip_is_the_last_finished_frame(pipeline, reference):
     finally:
         pipeline.frames._generate = generate
     assert finished.shape == (40, 32, 32, 3)
-    np.testing.assert_array_equal(identities[0], reference.frames[0])
-    assert [identity.mean() for identity in identities[1:]] == [0, 16]
+    assert len(identities) == 3
+    for start, identity in zip((0, 16, 32), identities, strict=True):
+        np.testing.assert_array_equal(identity, played.frames[start])
+    assert [finished[k].mean() for k in (0, 16, 32)] == [0, 16, 32]
 
 
 def test_a_video_is_played_to_and_fro_and_a_photo_stands(reference):

@@ -306,3 +306,24 @@ def test_unfit_state_dicts_are_refused(release, weights, change, message):
     change(spoiled)
     with pytest.raises(InputError, match=message):
         convert_state_dict(spoiled, model=model)
+
+
+def test_with_a_reference_residual_a_fresh_network_returns_the_identity():
+    planes = [
+        TriPlane(*(jax.random.normal(jax.random.key(k), (1, 4, 4, 2)) for _ in range(3)))
+        for k in range(4)
+    ]
+    x_t, *conditions = planes
+    fields = {"out_channels": 2, "base_channels": 8, "channel_multipliers": (1, 2)}
+    fields |= {"num_res_blocks": 1, "attention_downsampling": (2,), "num_heads": 1}
+    model = TriPlaneUNet(**fields, num_groups=4, reference_residual=True)
+    timesteps = jnp.array([3])
+    params = jax.jit(model.init)(jax.random.key(9), x_t, timesteps, *conditions)
+    made = model.apply(params, x_t, timesteps, *conditions)
+    for plane, expected in zip(jax.tree.leaves(made), jax.tree.leaves(conditions[-1]), strict=True):
+        np.testing.assert_array_equal(plane, expected)
+    # Without the identity among the conditions there is nothing to add to.
+    blind = model.clone(conditions=("landmark", "pose"))
+    params = jax.jit(blind.init)(jax.random.key(9), x_t, timesteps, *conditions)
+    made = blind.apply(params, x_t, timesteps, *conditions)
+    assert all((plane == 0).all() for plane in jax.tree.leaves(made))

@@ -72,7 +72,7 @@ class FrameGenerator:
         finish: FinishFrames,
         on_clip: Callable[[int, int], None] = lambda done, total: None,
     ) -> np.ndarray:
-        """Frames of any length; the last finished frame of a clip is the identity of the next.
+        """Frames of any length; each clip's first reference frame is its identity.
 
         Args:
           landmarks: (T, 68, 3) to draw, in units of the frame's width.
@@ -80,8 +80,7 @@ class FrameGenerator:
           reference_landmarks: (T, 68, 3) of those frames, in units of their width.
           key: typed key; clip k uses `fold_in(key, k)`.
           audio_features: (2T, D) at 50 Hz; read only by a network with that condition.
-          finish: given a clip's frames in [-1, 1] and its first frame's number, its uint8 frames;
-            what it returns is what the next clip continues.
+          finish: given a clip's frames in [-1, 1] and its first frame's number, its uint8 frames.
           on_clip: told the number of clips done and their total.
 
         Returns:
@@ -90,7 +89,6 @@ class FrameGenerator:
         num_frames = len(landmarks)
         clip_frames = self.clip_frames
         num_clips = -(-num_frames // clip_frames)
-        identity = reference_frames[0]
         clips = []
         for index in range(num_clips):
             # The last clip is filled up with its last frame; what it adds is cut off.
@@ -100,13 +98,13 @@ class FrameGenerator:
                 landmarks[chosen],
                 reference_frames[chosen],
                 reference_landmarks[chosen],
-                identity,
+                # Not the last clip's last frame: what is wrong in it would grow from clip to clip.
+                reference_frames[chosen[0]],
                 audio_features.reshape(num_frames, -1, audio_features.shape[-1])[chosen],
                 jax.random.fold_in(key, index),
             )
             kept = min(clip_frames, num_frames - index * clip_frames)
             clips.append(finish(frames[:kept], index * clip_frames))
-            identity = clips[-1][-1]
             on_clip(index + 1, num_clips)
         return np.concatenate(clips)
 

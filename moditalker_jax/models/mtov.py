@@ -163,6 +163,9 @@ class TriPlaneUNet(nn.Module):
         latents beside the noisy ones; "audio" is read by cross-attention.
       reference_on_xy_only: the identity latents' yt and xt planes are replaced by zeros, as in the
         authors' release; the paper conditions every plane.
+      reference_residual: the prediction is the identity latents plus what the network adds, so that
+        a fresh network returns the identity. For predictions of x0: what stays as it is in the
+        identity frame need not be learned.
       dropout_rate: before the second convolution of each residual block.
       remat: recompute each block in the backward pass, to save memory.
       dtype: of convolutions, projections and attention; norms and softmax stay float32.
@@ -177,6 +180,7 @@ class TriPlaneUNet(nn.Module):
     num_groups: int = 32
     conditions: tuple[Condition, ...] = ("landmark", "pose", "reference")
     reference_on_xy_only: bool = False
+    reference_residual: bool = False
     dropout_rate: float = 0.0
     remat: bool = False
     dtype: DTypeLike = jnp.float32
@@ -206,7 +210,7 @@ class TriPlaneUNet(nn.Module):
 
         Returns:
           The prediction, float32, with the plane sizes of `x_t` and `out_channels`. A freshly
-          initialised network returns zeros.
+          initialised network returns zeros, with `reference_residual` the identity latents.
 
         Raises:
           ValueError: a condition is unknown, or is "audio" and there are no `audio_features`.
@@ -246,7 +250,10 @@ class TriPlaneUNet(nn.Module):
         tokens = map_planes(
             lambda x: conv_out(nn.silu(norm_out(x)).astype(self.dtype)), tokens, sizes
         )  # (B, L, out_channels)
-        return x_t.with_tokens(tokens.astype(jnp.float32))
+        output = x_t.with_tokens(tokens.astype(jnp.float32))
+        if self.reference_residual and "reference" in self.conditions:
+            output = jax.tree.map(jnp.add, output, reference_latents)
+        return output
 
     def _embed_time(self, timesteps: Array) -> Array:
         """The activated embedding of the timesteps that every residual block projects."""
