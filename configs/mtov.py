@@ -66,8 +66,8 @@ def demo() -> dict:
         "num_heads": 2,
         "reference_residual": True,
     }
-    config["data"] = data("demo") | {"latent_stride": 59}
-    config["loss"] = {"motion": 10.0, "channel_gain": 1.0}
+    config["data"] = data("demo") | {"latent_stride": 59, "identity": "any"}
+    config["loss"] = {"motion": 30.0, "channel_gain": 1.0}
     config["sampling"] |= {"num_sampling_steps": 25, "eta": 0.0}
     config["optimizer"] |= {
         "learning_rate": 5e-4,

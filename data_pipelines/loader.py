@@ -11,7 +11,7 @@ import numpy as np
 
 from data_pipelines.builder import clip_type
 from data_pipelines.quiet_tensorflow import tf
-from data_pipelines.records import AUDIO
+from data_pipelines.records import AUDIO, reference_frame
 from data_pipelines.shards import Shards, open_shards
 from data_pipelines.streams import (
     Record,
@@ -187,11 +187,14 @@ def clip_windows(
     stride: int = spec.CLIP_FRAMES,
     resolution: int | None = None,
     audio: bool = False,
+    any_reference: bool = False,
 ) -> Iterator[dict[str, np.ndarray | str | int]]:
     """Every window of every clip, once, for encoding latents.
 
     Windows start at multiples of `stride`; the last one of a clip ends with the clip, so that
-    every frame is seen if `stride <= num_frames`. Clips shorter than a window are left out.
+    every frame is seen if `stride <= num_frames`. Clips shorter than a window are left out. The
+    reference is the window's first frame, or with `any_reference` one drawn from the whole clip,
+    the same in every call.
 
     Yields:
       name (str, the clip's), start (int, the window's first frame), video (T, R, R, 3) uint8,
@@ -213,11 +216,11 @@ def clip_windows(
         return {**record, "frames": resize(_decode(record["frames"]))}
 
     clips = records.map(decode).prefetch(1)
-    return _all_windows(clips, num_frames, stride, nothing)
+    return _all_windows(clips, num_frames, stride, nothing, any_reference=any_reference)
 
 
 def _all_windows(
-    clips: tf.data.Dataset, num_frames: int, stride: int, nothing: str
+    clips: tf.data.Dataset, num_frames: int, stride: int, nothing: str, *, any_reference: bool
 ) -> Iterator[dict[str, np.ndarray | str | int]]:
     empty = True
     for clip in clips.as_numpy_iterator():
@@ -232,7 +235,11 @@ def _all_windows(
                 "start": start,
                 "video": video,
                 "landmarks": clip["landmarks"][start : start + num_frames],
-                "reference": video[0],
+                "reference": clip["frames"][
+                    reference_frame(clip["name"], start, len(clip["frames"]))
+                    if any_reference
+                    else start
+                ],
             }
     if empty:
         raise InputError(nothing)

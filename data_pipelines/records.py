@@ -4,6 +4,7 @@ Without TensorFlow, so that preparing and synthesising clips needs no TensorFlow
 """
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -243,6 +244,12 @@ def checked_latents(
                     f"finite; finite {shape} is asked for"
                 )
         yield stored
+
+
+def reference_frame(clip: bytes, start: int, num_frames: int) -> int:
+    """Number of the frame of a clip that identifies its window: any, the same in every call."""
+    digest = hashlib.sha256(clip + b"@%d" % start).digest()
+    return int.from_bytes(digest[:8], "big") % num_frames
 
 
 def check_audio_encoder(

@@ -28,6 +28,8 @@ class DataConfig:
       directory: shards written by `data_pipelines`.
       latents: tri-plane latents of `directory`, relative to the workdir's parent (MToV only).
       latent_stride: frames from one cached clip to the next.
+      identity: the identity frame beside a cached clip: its "first" (paper), or "any" of the whole
+        recording, as in generation, whose photo does not share the clip's mouth.
       source: MToV trains on cached "latents", or encodes "clips" in every step.
       max_frame_stride: the autoencoders train on every s-th frame of a clip, s random up to this.
       disc_radius: radius of the landmark discs in pixels; None scales the paper's 3 px at 256.
@@ -37,6 +39,7 @@ class DataConfig:
     directory: str
     latents: str = "latents"
     latent_stride: int = 16
+    identity: Literal["first", "any"] = "first"
     source: Literal["latents", "clips"] = "latents"
     max_frame_stride: int = 1
     disc_radius: float | None = None

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -32,6 +32,7 @@ def encode_latents(
     stride: int = 16,
     disc_radius: float | None = None,
     audio: bool = False,
+    identity: Literal["first", "any"] = "first",
 ) -> None:
     """Writes the latents of every clip window of a data set, whole or not at all.
 
@@ -41,6 +42,7 @@ def encode_latents(
       autoencoder, landmark_autoencoder: workdirs of the trained autoencoders.
       stride: frames from one 16-frame window to the next.
       disc_radius: of the landmark discs, see `conditions.landmark_video`.
+      identity: the frame that identifies a window: its first, or any of its clip.
       audio: put the audio features beside the latents, for an MToV that reads them.
 
     Raises:
@@ -58,6 +60,7 @@ def encode_latents(
             stride=stride,
             resolution=model.resolution,
             audio=audio,
+            any_reference=identity == "any",
         )
         for window in tqdm(windows, desc=f"encoding {split}", unit="clip"):
             video, landmarks = window["video"], window["landmarks"]
@@ -67,7 +70,7 @@ def encode_latents(
                 "landmark_video": landmark_video(
                     landmarks, resolution=model.resolution, disc_radius=disc_radius
                 ),
-                "reference": video[0],
+                "reference": window["reference"],
             }
             latents = encode(params, {name: array[None] for name, array in batch.items()})
             flat = {n: np.asarray(getattr(latents, n).to_tokens()[0]) for n in LATENT_NAMES}
@@ -97,6 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="directory to write; default RUN/latents")
     parser.add_argument("--stride", type=int, default=16, help="frames from clip to clip")
     parser.add_argument("--audio", action="store_true", help="with the audio features")
+    parser.add_argument(
+        "--identity",
+        choices=("first", "any"),
+        default="first",
+        help="frame that identifies a window: its first, or any of its clip",
+    )
     options = parser.parse_args(arguments)
     encode_latents(
         options.data,
@@ -105,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         landmark_autoencoder=options.run / "landmark_autoencoder",
         stride=options.stride,
         audio=options.audio,
+        identity=options.identity,
     )
     return 0
 

@@ -183,3 +183,23 @@ def test_all_stages_train_in_given_minutes_without_tensorflow(both, tmp_path):
         (values,) = fact.values()
         assert values["steps"] == PROBED_STEPS and np.isfinite(values["loss"])
     assert set(STAGES) <= {path.name for path in (workdir / "exported").iterdir()}
+
+
+def test_any_frame_of_a_clip_may_identify_its_windows(both):
+    for any_reference in (False, True):
+        shards, arrays = (
+            {
+                (window["name"], window["start"]): window
+                for window in reading.clip_windows(
+                    folder, "train", stride=10, any_reference=any_reference
+                )
+            }
+            for folder in both
+        )
+        own = []
+        for key, window in shards.items():
+            # Frame t has grey level 2t and more: the reference says which frame it is.
+            levels = [w["reference"].astype(int) for w in (window, arrays[key])]
+            assert np.abs(levels[0] - levels[1]).max() <= 2
+            own.append((window["reference"] == window["video"][0]).all())
+        assert all(own) if not any_reference else sum(own) < len(own) / 2

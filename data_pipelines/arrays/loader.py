@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from data_pipelines.arrays.store import ArraySet, ArraySplit
-from data_pipelines.records import AUDIO, LATENT_NAMES
+from data_pipelines.records import AUDIO, LATENT_NAMES, reference_frame
 from moditalker_jax import spec
 from moditalker_jax.errors import InputError
 from moditalker_jax.landmarks import MIRRORED_LANDMARKS
@@ -146,6 +146,7 @@ def clip_windows(
     stride: int = spec.CLIP_FRAMES,
     resolution: int | None = None,
     audio: bool = False,
+    any_reference: bool = False,
 ) -> Iterator[Record]:
     """Every window of every clip, once, see `data_pipelines.loader.clip_windows`."""
     arrays = ArraySet(directory, CLIPS)
@@ -158,7 +159,11 @@ def clip_windows(
         for start in sorted({*range(0, last + 1, stride), last}):
             times = start + np.arange(num_frames)
             window = _clip_window(records, index, times, side, audio=audio)
-            yield {"name": records.facts[index]["name"], "start": start, **window}
+            name = records.facts[index]["name"]
+            if any_reference:
+                chosen = reference_frame(name.encode(), start, records.length(index, "frames"))
+                window["reference"] = _decode(records.pictures(index, [chosen])[0], side)
+            yield {"name": name, "start": start, **window}
 
 
 def latent_batches(

@@ -115,6 +115,7 @@ def run_stage(config: StageConfig, workdir: Path, *, profile: bool = False) -> d
                     stride=config.data.latent_stride,
                     disc_radius=config.data.disc_radius,
                     audio=reads_audio(config),
+                    identity=config.data.identity,
                 )
             write_config(workdir, config, metadata)
         wait_for_all("workdir")
