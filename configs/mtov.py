@@ -68,7 +68,7 @@ def demo() -> dict:
     }
     config["data"] = data("demo") | {"latent_stride": 59, "identity": "any"}
     config["loss"] = {"motion": 30.0, "channel_gain": 1.0}
-    config["sampling"] |= {"num_sampling_steps": 25, "eta": 0.0}
+    config["sampling"] |= {"num_sampling_steps": 10, "eta": 0.0}
     config["optimizer"] |= {
         "learning_rate": 5e-4,
         "warmup_steps": 100,
