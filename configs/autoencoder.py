@@ -89,11 +89,11 @@ def demo() -> dict:
     }
     config["training"] = {
         "batch_size": 1,
-        "num_steps": 5_200,
+        "num_steps": 1_350,
         "ema": "warmup",
         "ema_decay": 0.99,
         "log_every": 50,
-        "evaluate_every": 1_300,
+        "evaluate_every": 450,
         "checkpoint_every": 250,
     }
     return config

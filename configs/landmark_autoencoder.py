@@ -35,7 +35,7 @@ def paper() -> dict:
 def demo() -> dict:
     """128x128, for 2 CPU cores."""
     config = _from(autoencoder.demo())
-    config["training"] |= {"num_steps": 900, "evaluate_every": 450}
+    config["training"] |= {"num_steps": 400, "evaluate_every": 400}
     return config
 
 
