@@ -149,20 +149,20 @@ class Renderer:
     ) -> np.ndarray:
         """Frames uint8 (T, 2 * side, 2 * side, 3) of a crop; halve them for smooth edges."""
         gains = np.clip(portrait.skin / np.maximum(_mean_skin(driver), 1.0), 0.4, 2.5)
+        rests = rings_around(portrait).rest
+        sources = np.concatenate([portrait.mesh[:, :2], rests]).astype(np.float32)
         return np.stack(
             [
-                self._draw(portrait, driver, puppet, t, box, side, gains)
+                self._draw(portrait, driver, puppet, t, box, side, gains, sources)
                 for t in range(len(puppet.meshes))
             ]
         )
 
-    def _draw(self, portrait, driver, puppet, t, box, side, gains) -> np.ndarray:
+    def _draw(self, portrait, driver, puppet, t, box, side, gains, sources) -> np.ndarray:
         points = np.concatenate([puppet.meshes[t], puppet.rings[t]])
         targets = ((points[:, :2] - [box.left, box.top]) * (side / box.size) - 0.5).astype(
             np.float32
         )
-        rests = rings_around(portrait).rest
-        sources = np.concatenate([portrait.mesh[:, :2], rests]).astype(np.float32)
         depths = points[:, 2].astype(np.float32)
         sampling = np.zeros((side, side, 2), np.float32)
         depth = np.full((side, side), _FAR, np.float32)
